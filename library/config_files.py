@@ -50,6 +50,7 @@ options:
       owner: {description: Overrides O(owner)., type: str}
       group: {description: Overrides O(group)., type: str}
       mode: {description: Overrides O(mode)., type: str}
+      merge_json: {description: Lay this JSON object over the one in the file., type: bool, default: false}
       secret: {description: Keep the content out of diffs, logs and messages., type: bool, default: false}
   directories:
     description: Further directories to create.
@@ -125,6 +126,7 @@ from ansible.module_utils.config_tree import (
     directory_differs,
     file_diff,
     file_differs,
+    merge_json,
     parse_mode,
     refuse_duplicates,
     resolve,
@@ -147,6 +149,7 @@ ARGUMENT_SPEC = {
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "mode": {"type": "str"},
+            "merge_json": {"type": "bool", "default": False},
             "secret": {"type": "bool", "default": False, "no_log": False},
         },
     },
@@ -199,13 +202,16 @@ def wanted_state(module: AnsibleModule) -> tuple[list[WantedDirectory], list[Wan
             account_id(module, "group", entry.get("group") or params["group"]),
         )
 
+    def content(entry: dict, path: Path) -> bytes:
+        return merge_json(path, entry["content"]) if entry["merge_json"] else entry["content"].encode()
+
     directories = [WantedDirectory(Path(d["path"]), parse_mode(d["mode"]), *ids(d)) for d in params["directories"]]
     if params["manage_root"]:
         directories.insert(0, WantedDirectory(root, parse_mode(params["root_mode"]), *ids({})))
     files = [
         Wanted(
             resolve(root, f["path"]),
-            f["content"].encode(),
+            content(f, resolve(root, f["path"])),
             parse_mode(f["mode"] or params["mode"]),
             *ids(f),
             f["secret"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterable
@@ -66,6 +67,33 @@ def parse_mode(mode: str) -> int:
     if not 0 <= value <= 0o7777:
         raise ConfigTreeError(f'The mode {mode!r} is out of range; write it quoted, like "0640".')
     return value
+
+
+def _merge(below: object, above: object) -> object:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+    return above
+
+
+def merge_json(path: Path, ours: str) -> bytes:
+    """Our JSON object laid over the one in `path`: keys that are not ours stay, keys that are get our value.
+
+    A file that already says all of it is returned byte for byte, whatever its formatting.
+    """
+    wanted = json.loads(ours)
+    before = path.read_bytes() if path.is_file() else b""
+    try:
+        existing = json.loads(before) if before.strip() else {}
+    except json.JSONDecodeError as error:
+        raise ConfigTreeError(
+            f"{path} line {error.lineno} is not JSON ({error.msg}); repair it by hand first."
+        ) from None
+    if not isinstance(existing, dict):
+        raise ConfigTreeError(f"{path} holds no JSON object; repair it by hand first.")
+    merged = _merge(existing, wanted)
+    if before and merged == existing:
+        return before
+    return (json.dumps(merged, indent=2) + "\n").encode()
 
 
 def file_differs(wanted: Wanted) -> bool:

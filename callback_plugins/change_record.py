@@ -1,0 +1,48 @@
+"""Record which tasks changed something, so that check mode's promise can be compared with what a converge did."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+name: change_record
+type: notification
+short_description: Append each changed task to a file, one JSON object a line
+description:
+  - Does nothing unless the environment variable TOVPLAY_CHANGE_RECORD names a file.
+requirements: []
+options: {}
+"""
+
+import json
+import os
+from pathlib import Path
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    """One line a changed task: host, role, task, action, check (bool)."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "change_record"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        record = os.environ.get("TOVPLAY_CHANGE_RECORD")
+        self._path = Path(record) if record else None
+
+    def v2_runner_on_ok(self, result) -> None:
+        if self._path is None or not result.is_changed():
+            return
+        task = result._task
+        row = {
+            "host": result._host.get_name(),
+            "role": task._role.get_name() if task._role else None,
+            "task": task.get_name(),
+            "action": task.action,
+            "check": task.check_mode,
+            "paths": result._result.get("changed_paths", []),
+        }
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
