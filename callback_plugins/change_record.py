@@ -32,6 +32,12 @@ class CallbackModule(CallbackBase):
         record = os.environ.get("TOVPLAY_CHANGE_RECORD")
         self._path = Path(record) if record else None
 
+    @staticmethod
+    def _paths(outcome: dict) -> list[str]:
+        """Files that a task says it changed: our own module lists them, most others name one."""
+        one = outcome.get("dest") or outcome.get("path") or outcome.get("filename")
+        return outcome.get("changed_paths") or ([one] if isinstance(one, str) else [])
+
     def v2_runner_on_ok(self, result) -> None:
         if self._path is None or not result.is_changed():
             return
@@ -42,7 +48,7 @@ class CallbackModule(CallbackBase):
             "task": task.get_name(),
             "action": task.action,
             "check": task.check_mode,
-            "paths": result._result.get("changed_paths", []),
+            "paths": self._paths(result._result),
         }
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")

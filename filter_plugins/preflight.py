@@ -1,0 +1,118 @@
+"""Filters with which the preflight judges an inventory and the converge's lock, on the controller."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+PLACEHOLDERS = ("CHANGE", "YOUR_", "PLACEHOLDER", "EXAMPLE_", "TODO", "XXX")
+
+
+def role_inputs(roles_dir: str) -> dict[str, list[str]]:
+    """Inputs of every role that has an argument spec: {role: [variable, …]}."""
+    inputs = {}
+    for spec in sorted(Path(roles_dir).glob("*/meta/argument_specs.yml")):
+        entry_points = yaml.safe_load(spec.read_text(encoding="utf-8"))["argument_specs"].values()
+        inputs[spec.parent.parent.name] = sorted({name for entry in entry_points for name in entry.get("options", {})})
+    return inputs
+
+
+def unknown_inputs(variables: Iterable[str], roles_dir: str) -> list[str]:
+    """Sentences about variables that carry a role's prefix and that no role reads, with the likely spelling."""
+    inputs = role_inputs(roles_dir)
+    known = {name for names in inputs.values() for name in names}
+    sentences = []
+    for variable in sorted(variables):
+        role = max((r for r in inputs if variable.startswith(f"{r}_")), key=len, default=None)
+        if role is None or variable in known:
+            continue
+        near = difflib.get_close_matches(variable, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; its inputs are in roles/{role}/defaults/main.yml."
+        sentences.append(f"{variable} is no input of role {role}{hint}")
+    return sentences
+
+
+def useless_secrets(secrets: Mapping[str, object]) -> list[str]:
+    """Names of `vault_*` variables whose value is empty or still a placeholder; values are never returned."""
+    return sorted(
+        name
+        for name, value in secrets.items()
+        if not isinstance(value, (dict, list))
+        and (not str(value or "").strip() or any(str(value).upper().startswith(mark) for mark in PLACEHOLDERS))
+    )
+
+
+def port_clashes(listeners: Sequence[Mapping[str, object]]) -> list[str]:
+    """Sentences about listeners `{name, address, port}` of one host that would take the same port.
+
+    0.0.0.0 covers every address, so it clashes with each of them.
+    """
+    sentences = []
+    for index, one in enumerate(listeners):
+        for other in listeners[index + 1 :]:
+            overlap = one["address"] == other["address"] or "0.0.0.0" in (one["address"], other["address"])  # noqa: S104
+            if int(str(one["port"])) == int(str(other["port"])) and overlap:
+                sentences.append(
+                    f"{one['name']} and {other['name']} both listen on port {one['port']}; give one of them another port."
+                )
+    return sentences
+
+
+def _process_started(pid: int) -> str | None:
+    """Start time of a process of this machine in clock ticks since boot, or None when there is none (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+
+
+def converge_owner(user: str) -> dict[str, str | int]:
+    """Who converges: this controller and the ansible-playbook process that evaluates the filter."""
+    pid = found = os.getpid()
+    while pid > 1:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if any(Path(word.decode(errors="replace")).name == "ansible-playbook" for word in words):
+            found = pid
+        pid = _parent(pid)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "controller": socket.gethostname(),
+        "user": user,
+        "pid": found,
+        "started": _process_started(found) or "",
+        "since": now,
+    }
+
+
+def converge_owner_gone(holder: Mapping[str, object], hours: float) -> bool:
+    """Whether a lock's holder cannot be at work any more.
+
+    On this controller the process is looked up; of another one only the age is known.
+    """
+    if not holder:
+        return True
+    if holder.get("controller") == socket.gethostname():
+        return _process_started(int(str(holder["pid"]))) != str(holder.get("started"))
+    since = datetime.strptime(str(holder["since"]), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return (datetime.now(UTC) - since).total_seconds() > hours * 3600
+
+
+class FilterModule:
+    def filters(self) -> dict[str, object]:
+        return {
+            "unknown_inputs": unknown_inputs,
+            "useless_secrets": useless_secrets,
+            "port_clashes": port_clashes,
+            "converge_owner": converge_owner,
+            "converge_owner_gone": converge_owner_gone,
+        }
