@@ -59,9 +59,15 @@ def port_clashes(listeners: Sequence[Mapping[str, object]]) -> list[str]:
             overlap = one["address"] == other["address"] or "0.0.0.0" in (one["address"], other["address"])  # noqa: S104
             if int(str(one["port"])) == int(str(other["port"])) and overlap:
                 sentences.append(
-                    f"{one['name']} and {other['name']} both listen on port {one['port']}; give one of them another port."
+                    f"{one['name']} and {other['name']} both listen on port {one['port']}; "
+                    "give one of them another port."
                 )
     return sentences
+
+
+def for_groups(entries: Sequence[Mapping[str, object]], group_names: Sequence[str]) -> list[Mapping[str, object]]:
+    """Entries whose `groups` has one of the host's groups; an entry without `groups` is meant for every host."""
+    return [e for e in entries if "groups" not in e or set(e["groups"]) & set(group_names)]
 
 
 def _process_started(pid: int) -> str | None:
@@ -113,6 +119,7 @@ class FilterModule:
             "unknown_inputs": unknown_inputs,
             "useless_secrets": useless_secrets,
             "port_clashes": port_clashes,
+            "for_groups": for_groups,
             "converge_owner": converge_owner,
             "converge_owner_gone": converge_owner_gone,
         }

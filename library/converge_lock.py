@@ -13,7 +13,7 @@ description:
   - Never reports a change, because the lock is not part of the host's configuration. Does nothing in check mode.
 author: ["TovPlay platform (@tovplay)"]
 options:
-  state: {description: Take it (present) or give it back (absent)., type: str, choices: [present, absent], default: present}
+  state: {description: Take it or give it back., type: str, choices: [present, absent], default: present}
   path: {description: The lock file., type: path, default: /run/tovplay/converge.lock}
   owner:
     description: Who asks, with the keys controller, pid, started and since.

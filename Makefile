@@ -1,0 +1,57 @@
+# The commands of the platform; README.md tells what each is for. CI calls only these.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export TOVPLAY_CACHE ?= $(HOME)/.cache/tovplay
+export PATH := $(CURDIR)/.venv/bin:$(TOVPLAY_CACHE)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+export ANSIBLE_HOME := $(TOVPLAY_CACHE)/ansible
+
+.PHONY: help
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: bootstrap
+bootstrap:
+	@tools/bootstrap
+
+.PHONY: images
+images: bootstrap  ## build the images that no registry gives (first time about 15 minutes, then cached)
+	@images/build.py
+
+.PHONY: up
+up: bootstrap  ## converge the demo: two hosts, sample application, traffic, every log in Loki
+	@tools/up
+
+.PHONY: down
+down: bootstrap  ## take the demo away
+	@ansible-playbook playbooks/demo/down.yml
+
+.PHONY: check
+check: bootstrap  ## lint and unit tests, under two minutes
+	@tools/lint
+	@pytest tests/unit
+
+.PHONY: test
+test: bootstrap  ## all that CI runs
+	@tools/test
+
+.PHONY: test-full
+test-full: bootstrap  ## full scale and real times, PART=x for one part
+	@tools/test-full $(PART)
+
+.PHONY: molecule
+molecule: bootstrap  ## one scenario: make molecule ROLE=pgbouncer
+	@images/build.py --ensure-loaded host
+	@molecule test --scenario-name $(ROLE)
+
+.PHONY: bench
+bench: bootstrap  ## benchmarks: make bench BENCH=pgbouncer
+	@bench/$(BENCH)/run
+
+.PHONY: lock
+lock: bootstrap  ## pin requirements.in anew
+	@pip-compile --quiet --generate-hashes --strip-extras --no-emit-find-links --no-emit-index-url --allow-unsafe \
+	    --output-file requirements.lock requirements.in
