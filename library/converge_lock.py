@@ -38,6 +38,7 @@ holder: {description: Who holds it., returned: always, type: dict}
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -58,9 +59,11 @@ def same(one: dict, other: dict) -> bool:
 def take(path: Path, owner: dict) -> bool:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Written aside and linked: the lock appears whole or not at all, and link() refuses when there is one.
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(owner), encoding="utf-8")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Path(name)
     try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(owner, stream)
         os.link(draft, path)
         return True
     except FileExistsError:
