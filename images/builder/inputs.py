@@ -1,0 +1,79 @@
+"""What is laid into a build context besides its folder: a base system, compiled Go commands, Python wheels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from . import go
+from .catalog import Catalog, Image
+from .errors import BuildError
+from .keys import files_of
+from .progress import Step
+
+MIRROR = "http://deb.debian.org/debian"
+
+
+def lay(step: Step, catalog: Catalog, image: Image, cache: Path, context: Path) -> None:
+    """Fill an empty folder with all that the image's Dockerfile copies."""
+    for source in files_of(image.context):
+        target = context / source.relative_to(image.context)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    if image.debootstrap:
+        _rootfs(step, image.debootstrap, context / "rootfs.tar")
+    if image.go_module:
+        compiled = go.ensure(step, catalog, catalog.modules[image.go_module], cache)
+        (context / "bin").mkdir()
+        for name in image.go_binaries:
+            shutil.copy2(compiled / name, context / "bin" / name)
+    if image.wheels:
+        shutil.copytree(_wheels(step, image.context / image.wheels, cache / "wheels"), context / "wheels")
+
+
+def _rootfs(step: Step, suite: str, target: Path) -> None:
+    if not shutil.which("debootstrap"):
+        raise BuildError("there is no debootstrap here; install Debian's package debootstrap")
+    if os.geteuid() != 0:
+        raise BuildError("a Debian base system can only be made by root; run images/build.py as root")
+    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".rootfs-") as name:
+        # Its own mount namespace: what debootstrap mounts inside is gone with it, however it ends.
+        step.run(
+            f"fetching Debian {suite}",
+            [
+                *("unshare", "--mount", "debootstrap", "--variant=minbase", "--include=ca-certificates"),
+                *(suite, name, MIRROR),
+            ],
+        )
+        leave_out = ("./dev/*", "./etc/hostname", "./etc/resolv.conf", "./var/cache/apt/*", "./var/lib/apt/lists/*")
+        step.run(
+            "packing it",
+            [
+                *("tar", "--numeric-owner", f"--directory={name}", *(f"--exclude={path}" for path in leave_out)),
+                *("--create", f"--file={target}", "."),
+            ],
+        )
+
+
+def _wheels(step: Step, lock: Path, folder: Path) -> Path:
+    """The wheels of a lock file, fetched once per content of the lock."""
+    if not lock.is_file():
+        raise BuildError(f"{lock} is missing; it must list the packages with hashes")
+    done = folder / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
+    if not done.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as name:
+            # The interpreter is Debian 12's inside the image, whatever runs this program.
+            pip = [sys.executable, "-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"]
+            step.run(
+                "fetching wheels", [*pip, "--python-version=3.11", f"--dest={name}/wheels", f"--requirement={lock}"]
+            )
+            Path(name, "wheels").rename(done)
+        for other in folder.iterdir():
+            if other != done:
+                shutil.rmtree(other)
+    return done
