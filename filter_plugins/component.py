@@ -1,4 +1,4 @@
-"""Filters of the shared role `component`."""
+"""Filters of the roles around Docker: `component` and `docker_host`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ def docker_volumes(mounts: Sequence[Mapping[str, object]]) -> list[str]:
     return [f"{m['source']}:{m['target']}:{'ro' if m.get('read_only') else 'rw'}" for m in mounts]
 
 
+def registry_authority_files(authorities: Mapping[str, str]) -> list[dict[str, str]]:
+    """Files of /etc/docker that make it trust registries, `{host:port: PEM}` to `certs.d/host:port/ca.crt`."""
+    return [{"path": f"certs.d/{name}/ca.crt", "content": pem} for name, pem in sorted(authorities.items())]
+
+
 class FilterModule:
     def filters(self) -> dict[str, object]:
-        return {"docker_volumes": docker_volumes}
+        return {"docker_volumes": docker_volumes, "registry_authority_files": registry_authority_files}
