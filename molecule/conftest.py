@@ -23,7 +23,9 @@ def converge() -> Converge:
         command += ["--diff", "--extra-vars", json.dumps(variables)] + (["--check"] if check else [])
         config = str(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "ansible.cfg")
         environment = {**os.environ, "ANSIBLE_CONFIG": config, "ANSIBLE_NOCOLOR": "1", "COLUMNS": "1000"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
 
     return run
 
