@@ -17,6 +17,13 @@ from .progress import Step
 
 MIRROR = "http://deb.debian.org/debian"
 
+# What is this machine's, apt's downloads, and what nobody reads in a container (licences stay, as Debian asks).
+LEFT_OUT = (
+    *("./dev/*", "./etc/hostname", "./etc/resolv.conf", "./var/log/*.log"),
+    *("./var/cache/apt/*", "./var/lib/apt/lists/*"),
+    *("./usr/share/locale/*", "./usr/share/man/*", "./usr/share/info/*", "./usr/share/doc/*/changelog*"),
+)
+
 
 def lay(step: Step, catalog: Catalog, image: Image, cache: Path, context: Path) -> None:
     """Fill an empty folder with all that the image's Dockerfile copies."""
@@ -49,11 +56,10 @@ def _rootfs(step: Step, suite: str, target: Path) -> None:
                 *(suite, name, MIRROR),
             ],
         )
-        leave_out = ("./dev/*", "./etc/hostname", "./etc/resolv.conf", "./var/cache/apt/*", "./var/lib/apt/lists/*")
         step.run(
             "packing it",
             [
-                *("tar", "--numeric-owner", f"--directory={name}", *(f"--exclude={path}" for path in leave_out)),
+                *("tar", "--numeric-owner", f"--directory={name}", *(f"--exclude={path}" for path in LEFT_OUT)),
                 *("--create", f"--file={target}", "."),
             ],
         )

@@ -12,7 +12,7 @@ from typing import Any
 from .catalog import Catalog, GoModule, Image
 
 # Raise it when the builder itself starts to make something else from the same folders.
-RECIPE = 1
+RECIPE = 2
 
 _NOISE = {"__pycache__", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", "wheels", "bin", "rootfs.tar"}
 
