@@ -78,18 +78,19 @@ class Catalog:
         return list(found.values())
 
     def closure(self, names: list[str]) -> list[Image]:
-        """The named images and all they stand on, in build order; no name means every image."""
-        wanted: set[str] = set()
+        """The named images and all they stand on, bases first; no name means every image."""
+        ordered: dict[str, Image] = {}
 
-        def want(image: Image) -> None:
-            if image.name not in wanted:
-                wanted.add(image.name)
-                for base in self.bases(image):
-                    want(base)
+        def want(image: Image, above: tuple[str, ...] = ()) -> None:
+            if image.name in above:
+                raise BuildError(f"images stand on each other in a circle: {' on '.join([*above, image.name])}")
+            for base in self.bases(image):
+                want(base, (*above, image.name))
+            ordered.setdefault(image.name, image)
 
         for image in self.select(names):
             want(image)
-        return [image for image in self.images.values() if image.name in wanted]
+        return list(ordered.values())
 
     def select(self, names: list[str]) -> list[Image]:
         """Images by name, by the name of their folder (pgbouncer: both), or by ref."""
