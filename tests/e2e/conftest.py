@@ -1,0 +1,100 @@
+"""The demo, brought up once by the command that a user types, and ways to ask its hosts."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+import testinfra
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = Path(os.environ.get("TOVPLAY_CACHE", Path.home() / ".cache/tovplay")) / "log"
+
+
+@dataclasses.dataclass
+class Run:
+    """One command: exit code, everything it printed, wall-clock seconds."""
+
+    code: int
+    output: str
+    seconds: float
+
+    def recap(self) -> dict[str, dict[str, int]]:
+        """Ansible's closing counters by host."""
+        lines = re.findall(r"^(\S+) +: (ok=.*)$", self.output, flags=re.MULTILINE)
+        return {host: {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", counters)} for host, counters in lines}
+
+
+def run(*command: str, name: str = "", **environment: str) -> Run:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if name:
+        (LOGS / f"e2e-{name}.log").write_text(done.stdout, encoding="utf-8")
+    return Run(done.returncode, done.stdout, time.monotonic() - started)
+
+
+def site(*arguments: str, name: str = "site", **environment: str) -> Run:
+    return run("ansible-playbook", "site.yml", *arguments, name=name, **environment)
+
+
+@dataclasses.dataclass
+class Demo:
+    """The converged demo: its first run, its hosts, its secrets."""
+
+    up: Run
+    prod: testinfra.host.Host
+    watch: testinfra.host.Host
+    secrets: dict[str, str]
+
+    def address(self, host: str) -> str:
+        template = '{{(index .NetworkSettings.Networks "tovplay-demo").IPAddress}}'
+        return subprocess.check_output(["docker", "inspect", "--format", template, host], text=True).strip()
+
+    def loki(self, query: str, *, minutes: float = 60, limit: int = 1000) -> list[dict]:
+        """Entries of a log query through the gateway: [{labels…, line}], newest first; instant vectors likewise."""
+        now = time.time()
+        answer = requests.get(
+            f"https://{self.address('tovplay-watch')}:3443/loki/api/v1/query_range",
+            params={
+                "query": query,
+                "start": f"{now - minutes * 60:.0f}",
+                "end": f"{now + 60:.0f}",
+                "limit": str(limit),
+            },
+            auth=("loki-reader", self.secrets["vault_loki_reader_password"]),
+            verify=str(ROOT / "inventory/demo/pki/ca.crt"),
+            timeout=30,
+        )
+        answer.raise_for_status()
+        streams = answer.json()["data"]["result"]
+        return [
+            {**(s.get("stream") or s["metric"]), "time": float(value[0]), "line": value[1]}
+            for s in streams
+            for value in s["values"]
+        ]
+
+
+@pytest.fixture(scope="session")
+def demo() -> Demo:
+    first = run("make", "up", name="up")
+    assert first.code == 0, f"make up failed:\n{first.output[-6000:]}"
+    secrets = yaml.safe_load((ROOT / "inventory/demo/group_vars/all/secrets.yml").read_text(encoding="utf-8"))
+    prod, watch = (testinfra.get_host(f"docker://{name}") for name in ("tovplay-prod", "tovplay-watch"))
+    return Demo(first, prod, watch, secrets)

@@ -1,0 +1,73 @@
+"""Between hosts everything is TLS plus authentication; on a host, daemons listen on loopback and the bridge only."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from .conftest import ROOT
+
+CA = "--cacert /etc/tovplay/pki/ca.crt"
+CERTIFICATE = "--cert /etc/tovplay/pki/host.crt --key /etc/tovplay/pki/host.key"
+GATEWAY = "https://tovplay-watch:3443"
+PUSH = "-X POST -H 'Content-Type: application/json' -d '{\"streams\": []}'"
+
+
+def status(host, arguments: str) -> str:
+    done = host.run(f"curl --silent --output /dev/null --max-time 10 --write-out '%{{http_code}}' {arguments}")
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(f"{CA} {PUSH} {GATEWAY}/loki/api/v1/push", id="push"),
+        pytest.param(f"{CA} {PUSH} {GATEWAY}/otlp/v1/logs", id="otlp-push"),
+        pytest.param(f"{CA} {GATEWAY}/loki/api/v1/labels", id="labels"),
+        pytest.param(
+            f"{CA} --get --data-urlencode 'query={{job=\"nginx\"}}' {GATEWAY}/loki/api/v1/query_range", id="query"
+        ),
+        pytest.param(f"{CA} {CERTIFICATE} {GATEWAY}/loki/api/v1/labels", id="query-with-certificate-only"),
+        pytest.param(f"{CA} -X POST {GATEWAY}/loki/api/v1/delete", id="delete"),
+        pytest.param(f"{CA} {CERTIFICATE} -X POST {GATEWAY}/loki/api/v1/delete", id="delete-with-certificate"),
+        pytest.param(f"{CA} {CERTIFICATE} -X POST {GATEWAY}/loki/api/v1/rules/x", id="rules-with-certificate"),
+        pytest.param(f"{CA} {CERTIFICATE} -X POST {GATEWAY}/flush", id="flush-with-certificate"),
+        pytest.param(f"{CA} {GATEWAY}/config", id="config"),
+        pytest.param(f"{CA} {GATEWAY}/metrics", id="metrics"),
+    ],
+)
+def test_the_other_host_is_refused(demo, arguments):
+    assert status(demo.prod, arguments) in {"400", "401", "403", "404", "405"}
+
+
+def test_the_other_host_may_push_with_its_certificate(demo):
+    assert status(demo.prod, f"{CA} {CERTIFICATE} {PUSH} {GATEWAY}/loki/api/v1/push") in {"204", "200", "422"}
+
+
+def test_plain_http_gets_nothing(demo):
+    assert status(demo.prod, "http://tovplay-watch:3443/loki/api/v1/labels") in {"400", "000"}
+    assert status(demo.prod, "http://tovplay-watch:3100/loki/api/v1/labels") == "000"
+
+
+def listeners(host) -> set[tuple[str, int]]:
+    found = set()
+    for line in host.check_output("ss -Hltn").splitlines():
+        address, port = re.match(r"(.*):(\d+)$", line.split()[3]).groups()
+        found.add((address.strip("[]").replace("*", "0.0.0.0"), int(port)))  # noqa: S104
+    return found
+
+
+@pytest.mark.parametrize("name", ["prod", "watch"])
+def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
+    groups = {"prod": {"databases", "app"}, "watch": {"watch", "audit_vault", "search"}}[name]
+    network = yaml.safe_load((ROOT / "group_vars/all/network.yml").read_text(encoding="utf-8"))
+    text = yaml.safe_dump(network["platform_listeners"])
+    for key in ("platform_bridge_address", "platform_gateway_port"):
+        text = text.replace("'{{ " + key + " }}'", str(network[key]))
+    named = {(row["address"], int(row["port"])) for row in yaml.safe_load(text) if groups & set(row["groups"])}
+    listening = listeners(getattr(demo, name))
+    loopback_only = {(a, p) for a, p in listening if a.startswith("127.0.0.11") or a == "::1"}  # Docker's resolver
+    assert listening - loopback_only - named == set(), "not in the table"
+    assert named - listening == set(), "in the table, but nothing listens"

@@ -1,0 +1,72 @@
+"""The second run is quiet and quick, check mode tells the truth, a killed converge is repaired by the next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .conftest import ROOT, site
+
+HOSTS = {"tovplay-prod", "tovplay-watch"}
+
+
+def test_make_up_converges_both_hosts(demo):
+    assert "Every flow works" in demo.up.output
+    print(f"make up: {demo.up.seconds:.0f} s")
+
+
+def test_second_run_changes_nothing_in_under_a_minute(demo):
+    second = site(name="second")
+    assert second.code == 0, second.output[-3000:]
+    changed = {host: counters["changed"] for host, counters in second.recap().items()}
+    assert changed == dict.fromkeys(HOSTS, 0), second.output
+    print(f"second site.yml: {second.seconds:.0f} s")
+    assert second.seconds < 60
+
+
+def test_one_role_by_tag_takes_under_ten_seconds(demo):
+    one = site("--tags", "pgbouncer", name="tag")
+    assert one.code == 0, one.output[-3000:]
+    print(f"site.yml --tags pgbouncer: {one.seconds:.1f} s")
+    assert one.seconds < 10
+
+
+@pytest.mark.parametrize(
+    "tag", ["pki", "docker_host", "postgresql", "pgaudit", "pgbouncer", "sample_app", "nginx", "loki_stack"]
+)
+def test_every_tag_works_alone(demo, tag):
+    alone = site("--tags", tag, name=f"tag-{tag}")
+    assert alone.code == 0, alone.output[-3000:]
+    assert all(counters["changed"] == 0 for counters in alone.recap().values()), alone.output
+
+
+def test_check_mode_on_the_converged_hosts_promises_nothing(demo):
+    check = site("--check", "--diff", name="check")
+    assert check.code == 0, check.output[-3000:]
+    assert all(counters["changed"] == 0 for counters in check.recap().values()), check.output
+    assert "\n--- " not in check.output, "a diff without a change"
+
+
+def test_a_converge_killed_half_way_is_repaired_by_the_next(demo):
+    """Every configuration gets a changed value, ansible is killed -9 in the middle, and the next run finishes."""
+    change = ["--extra-vars", '{"pgbouncer_server_idle_timeout": 601, "loki_stack_memory": "600m"}']
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
+    process = subprocess.Popen(
+        ["ansible-playbook", "site.yml", *change],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    time.sleep(25)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    repaired = site(name="repaired")
+    assert repaired.code == 0, repaired.output[-3000:]
+    again = site(name="after-repair")
+    assert all(counters["changed"] == 0 for counters in again.recap().values()), again.output
