@@ -1,0 +1,56 @@
+"""All groups on one host: everything runs, and the bare host's check mode promised what the converge then did."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["docker://tovplay-single"]
+
+# Written by handlers after a daemon took its files: bookkeeping of the converge itself, not configuration.
+MARKERS = "/var/lib/tovplay/applied/"
+
+
+@pytest.fixture(scope="module")
+def records():
+    """Changed tasks of the check run on the bare host, and of the converge that followed."""
+    rows = [
+        json.loads(line)
+        for line in (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "changes.jsonl").read_text().splitlines()
+    ]
+    return [r for r in rows if r["check"]], [r for r in rows if not r["check"]]
+
+
+def files(rows) -> set[str]:
+    return {path for row in rows for path in row["paths"] if not path.startswith((MARKERS, str(Path.home())))}
+
+
+def package_tasks(rows) -> set[str]:
+    return {row["task"] for row in rows if row["action"] == "ansible.builtin.apt"}
+
+
+def test_check_mode_on_the_bare_host_named_the_files_that_changed(records):
+    promised, done = (files(rows) for rows in records)
+    assert done - promised == set(), "changed, but check mode did not say so"
+    assert promised - done == set(), "check mode promised it, but it did not change"
+
+
+def test_check_mode_on_the_bare_host_named_the_packages(records):
+    promised, done = (package_tasks(rows) for rows in records)
+    assert promised == done
+    assert done
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("curl --silent --fail http://127.0.0.1:3100/ready", "ready"),
+        ("curl --silent --fail --insecure https://127.0.0.1/healthz", "ok"),
+        ("curl --silent --fail http://127.0.0.1:13133/", ""),
+    ],
+)
+def test_daemons_answer(host, question, answer):
+    assert answer in host.check_output(question)
