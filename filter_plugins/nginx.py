@@ -1,0 +1,167 @@
+"""Sites of role nginx as pure functions: defaults, refusals that a type cannot express, password files, patterns."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from passlib.hash import sha512_crypt
+
+Site = Mapping[str, object]
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}\Z")
+HOST_PORT = re.compile(r"^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})\Z")
+# What may stand in a configuration file unquoted, be it a host name with or without a wildcard.
+SERVER_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9_.-]+\Z")
+READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
+PLACEHOLDER = re.compile(r"change|your_|placeholder|example_|todo|xxx", re.IGNORECASE)
+PASSWORD_LENGTH = 12
+EVERYWHERE = str(ipaddress.IPv4Address(0))
+
+
+def nginx_sites(sites: Sequence[Site], defaults: Site, type_defaults: Mapping[str, Site]) -> list[dict]:
+    """Every site with all of its keys."""
+    return [{**defaults, **type_defaults.get(str(site.get("type")), {}), **site} for site in sites]
+
+
+def nginx_tls_files(sites: Sequence[Site]) -> list[str]:
+    """Certificates that the workers load at start."""
+    files = {str(site["certificate"]) for site in sites if site["tls"]}
+    return sorted(files | {str(site["client_authority"]) for site in sites if site["type"] == "loki_gateway"})
+
+
+def _sockets(site: Site) -> list[tuple[str, int]]:
+    ports = [site["port"], *([site["redirect_from_port"]] if site["redirect_from_port"] else [])]
+    return [(str(site["address"]) or EVERYWHERE, int(str(port))) for port in ports]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None:
+    name = site["name"]
+    if not NAME.match(str(name)):
+        return f"The name {name!r} is not made of lower-case letters, digits and hyphens; choose another."
+    if site["type"] not in types:
+        return f"Site {name} has the unknown type {site['type']}; use one of {', '.join(sorted(types))}."
+    for key in types[str(site["type"])]:
+        if not site.get(key):
+            return f"Site {name} lacks {key}; name what stands behind it, like 127.0.0.1:8000."
+    found = HOST_PORT.match(str(site["upstream"]))
+    if not found or not 1 <= int(found[1]) <= 65535:
+        return f"Site {name} has the upstream {site['upstream']!r}; write host:port, like 127.0.0.1:8000."
+    odd = [n for n in site["server_names"] if not SERVER_NAME.match(n)]
+    if odd:
+        return f"Site {name} has the server name {odd[0]!r}, which is no host name; correct it."
+    if any(not 1 <= port <= 65535 for _, port in _sockets(site)):
+        return f"Site {name} has a port outside 1-65535; correct it."
+    if not site["tls"] and not _is_loopback(str(site["address"])):
+        return f"Site {name} would speak plain HTTP to other hosts; set tls: true, or address: 127.0.0.1."
+    return None
+
+
+def _gateway_problem(site: Site, passwords: Mapping[str, object]) -> str | None:
+    if site["type"] != "loki_gateway":
+        return None
+    name = site["name"]
+    if not site["tls"]:
+        return f"Site {name} is a loki_gateway without TLS, so no certificate could be asked for; set tls: true."
+    if not site["push_clients"] and not site["readers"]:
+        return f"Site {name} lets nobody in; list push_clients or readers."
+    for reader in site["readers"]:
+        if not READER.match(reader):
+            return f"Site {name} has the reader {reader!r}; a reader's name has letters, digits and _.@- only."
+        if not passwords.get(reader):
+            return f"Reader {reader} of site {name} has no password; give it one in nginx_reader_passwords."
+        if PLACEHOLDER.match(str(passwords[reader])) or len(str(passwords[reader])) < PASSWORD_LENGTH:
+            return (
+                f"The password of reader {reader} of site {name} is a placeholder or shorter than {PASSWORD_LENGTH} "
+                "characters; put a generated one into the inventory's Ansible Vault file."
+            )
+    return None
+
+
+def _clash(one: Site, other: Site) -> str | None:
+    if one["name"] == other["name"]:
+        return f"Two sites are named {one['name']}; rename one."
+    for address, port in _sockets(one):
+        for other_address, other_port in _sockets(other):
+            if port != other_port or (address != other_address and EVERYWHERE not in (address, other_address)):
+                continue
+            # Applications may share a port under different names, if they agree on what the port speaks.
+            alike = one["type"] == other["type"] == "app" and (port == one["port"]) == (port == other["port"])
+            names, other_names = set(one["server_names"]), set(other["server_names"])
+            if not (alike and one["tls"] == other["tls"] and names and other_names and not names & other_names):
+                return (
+                    f"Sites {one['name']} and {other['name']} clash on port {port}; "
+                    "give one of them another port, or other server names if both are of type app."
+                )
+    return None
+
+
+def nginx_problems(
+    sites: Sequence[Site], types: Mapping[str, Sequence[str]], passwords: Mapping[str, object], status_port: int
+) -> list[str]:
+    """One sentence about each thing that cannot work; passwords are never repeated."""
+    shapes = [text for site in sites if (text := _shape_problem(site, types))]
+    if shapes:
+        return shapes
+    problems = [text for site in sites if (text := _gateway_problem(site, passwords))]
+    for index, site in enumerate(sites):
+        if status_port in [port for _, port in _sockets(site)]:
+            problems.append(f"Site {site['name']} clashes with nginx_status_port {status_port}; change one of them.")
+        problems += [text for other in sites[index + 1 :] if (text := _clash(site, other))]
+    return problems
+
+
+def _hash(password: str, *salted_by: str) -> str:
+    """crypt(3) SHA-512. The salt depends on where the hash is used, so that the same password gives the same file."""
+    salt = base64.b64encode(hashlib.sha256("\0".join(salted_by).encode()).digest(), altchars=b"./").decode()[:16]
+    return sha512_crypt.using(rounds=5000, salt=salt).hash(password)
+
+
+def nginx_reader_files(sites: Sequence[Site], passwords: Mapping[str, object], host: str) -> list[dict]:
+    """The password file of every site that has readers, as config_files takes it."""
+    return [
+        {
+            "path": f"/etc/tovplay/nginx/{site['name']}.htpasswd",
+            "content": "".join(
+                f"{reader}:{_hash(str(passwords[reader]), host, str(site['name']), reader)}\n"
+                for reader in sorted(set(site["readers"]))
+            ),
+            "group": "www-data",
+            "mode": "0640",
+            "secret": True,
+        }
+        for site in sites
+        if site["readers"]
+    ]
+
+
+def nginx_placed(files: Mapping[str, str]) -> list[dict]:
+    """Texts by file name as config_files takes them."""
+    return [{"path": f"conf.d/{name}", "content": text} for name, text in files.items()]
+
+
+def nginx_any_of(texts: Iterable[str]) -> str:
+    """A regular expression for exactly these texts; for none of them one that never matches."""
+    return "|".join(re.escape(text) for text in texts) or r"(?!)"
+
+
+class FilterModule:
+    def filters(self) -> dict[str, object]:
+        return {
+            "nginx_sites": nginx_sites,
+            "nginx_tls_files": nginx_tls_files,
+            "nginx_problems": nginx_problems,
+            "nginx_reader_files": nginx_reader_files,
+            "nginx_placed": nginx_placed,
+            "nginx_any_of": nginx_any_of,
+        }

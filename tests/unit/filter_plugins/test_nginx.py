@@ -1,0 +1,123 @@
+"""Sites of role nginx: what is refused, and with which sentence; password files; patterns."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from passlib.hash import sha512_crypt
+
+from filter_plugins.nginx import nginx_any_of, nginx_problems, nginx_reader_files, nginx_sites, nginx_tls_files
+
+TYPES = {"app": ["upstream"], "loki_gateway": ["upstream"]}
+DEFAULTS = {
+    "server_names": [],
+    "address": "",
+    "port": 443,
+    "tls": True,
+    "redirect_from_port": 80,
+    "certificate": "/host.crt",
+    "client_authority": "/ca.crt",
+    "push_clients": [],
+    "readers": [],
+}
+APP = {"name": "tovplay", "type": "app", "upstream": "127.0.0.1:8000", "server_names": ["a.example"]}
+GATE = {
+    "name": "gate",
+    "type": "loki_gateway",
+    "upstream": "127.0.0.1:3100",
+    "port": 3443,
+    "push_clients": ["tovplay-prod"],
+    "readers": ["reader"],
+}
+PASSWORDS = {"reader": "a long enough one"}
+
+
+def problems(*sites, passwords=PASSWORDS, status_port=8090):
+    whole = nginx_sites(sites, DEFAULTS, {"loki_gateway": {"redirect_from_port": 0}})
+    return nginx_problems(whole, TYPES, passwords, status_port)
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [
+        [],
+        [APP],
+        [APP, GATE],
+        [APP, APP | {"name": "second", "server_names": ["b.example"]}],
+        [APP | {"address": "127.0.0.1", "tls": False, "port": 8080, "redirect_from_port": 0}],
+        [APP | {"address": "10.0.0.1"}, APP | {"name": "second", "address": "10.0.0.2"}],
+        [APP | {"upstream": "[::1]:8000"}],
+        [APP | {"server_names": ["*.example.org", "my_host"]}],
+    ],
+    ids=["none", "one", "both types", "by name", "plain on loopback", "by address", "IPv6 upstream", "wildcard"],
+)
+def test_sites_that_work(sites):
+    assert problems(*sites) == []
+
+
+@pytest.mark.parametrize(
+    ("sites", "sentence"),
+    [
+        ([APP | {"name": "a b"}], "The name 'a b' is not made of"),
+        ([APP | {"name": "x;}"}], "The name 'x;}' is not made of"),
+        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, loki_gateway."),
+        ([{"name": "tovplay", "type": "app"}], "lacks upstream; name what stands behind it"),
+        ([APP | {"upstream": "127.0.0.1"}], "write host:port"),
+        ([APP | {"upstream": "127.0.0.1:70000"}], "write host:port"),
+        ([APP | {"upstream": "a:1; return 200"}], "write host:port"),
+        ([APP | {"upstream": "a:1\n"}], "write host:port"),
+        ([APP | {"server_names": ["a; include /etc/shadow"]}], "is no host name; correct it."),
+        ([APP | {"port": 0}], "has a port outside 1-65535"),
+        ([APP | {"tls": False}], "would speak plain HTTP to other hosts"),
+        ([APP | {"tls": False, "address": "10.0.0.1"}], "would speak plain HTTP to other hosts"),
+        ([APP, APP | {"port": 444}], "Two sites are named tovplay; rename one."),
+        ([APP, APP | {"name": "b"}], "Sites tovplay and b clash on port 443;"),
+        ([APP, APP | {"name": "b", "server_names": []}], "Sites tovplay and b clash on port 443;"),
+        ([APP, GATE | {"port": 443}], "Sites tovplay and gate clash on port 443;"),
+        ([APP, GATE | {"port": 80}], "Sites tovplay and gate clash on port 80;"),
+        ([APP, APP | {"name": "b", "server_names": ["b.example"], "port": 80}], "clash on port 80;"),
+        ([APP, GATE | {"port": 443, "address": "10.0.0.1"}], "clash on port 443;"),
+        ([APP | {"port": 8090}], "clashes with nginx_status_port 8090"),
+        ([GATE | {"tls": False, "address": "127.0.0.1"}], "is a loki_gateway without TLS"),
+        ([GATE | {"push_clients": [], "readers": []}], "lets nobody in"),
+        ([GATE | {"readers": ["a:b"]}], "a reader's name has letters"),
+        ([GATE | {"readers": ["other"]}], "Reader other of site gate has no password"),
+    ],
+)
+def test_sites_that_are_refused(sites, sentence):
+    said = problems(*sites)
+    assert sentence in " ".join(said)
+    assert all(text.endswith(".") for text in said)
+
+
+@pytest.mark.parametrize("secret", ["CHANGE_ME_PLEASE", "YOUR_PASSWORD_HERE", "tiny-pw", "TODO: choose a password"])
+def test_useless_passwords_are_refused_without_repeating_them(secret):
+    (said,) = problems(GATE, passwords={"reader": secret})
+    assert "is a placeholder or shorter than 12 characters" in said
+    assert secret not in said
+
+
+def test_a_password_file_verifies_and_is_the_same_every_time():
+    sites = nginx_sites([GATE | {"readers": ["reader", "reader"]}], DEFAULTS, {})
+    (first,) = nginx_reader_files(sites, PASSWORDS, "host-a")
+    assert nginx_reader_files(sites, PASSWORDS, "host-a") == [first]
+    assert nginx_reader_files(sites, PASSWORDS, "host-b") != [first]
+    (line,) = first["content"].splitlines()
+    name, _, hashed = line.partition(":")
+    assert name == "reader" and sha512_crypt.verify(PASSWORDS["reader"], hashed)
+    assert not sha512_crypt.verify("another", hashed)
+    assert (first["mode"], first["group"], first["secret"]) == ("0640", "www-data", True)
+
+
+def test_files_that_are_loaded_at_start():
+    assert nginx_tls_files(nginx_sites([APP, GATE], DEFAULTS, {})) == ["/ca.crt", "/host.crt"]
+    assert nginx_tls_files(nginx_sites([APP], DEFAULTS, {})) == ["/host.crt"]
+    assert nginx_tls_files([]) == []
+
+
+@pytest.mark.parametrize("texts", [[], ["a.b"], ["a", "b|c", "(d"]], ids=["none", "dot", "metacharacters"])
+def test_a_pattern_matches_exactly_its_texts(texts):
+    pattern = re.compile(f"^(?:{nginx_any_of(texts)})\\Z")
+    assert all(pattern.match(text) for text in texts)
+    assert not any(pattern.match(text) for text in ["", "axb", "b", "d", "a|b|c"] if text not in texts)
