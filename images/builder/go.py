@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import subprocess  # nosec B404: see progress.py
+import subprocess  # nosec B404
 import tempfile
 from pathlib import Path
 
@@ -107,9 +107,10 @@ def _link(out: Path, folder: Path) -> None:
     """Show the binaries under a fixed path; hard links, so that no reader ever meets a missing file."""
     folder.mkdir(parents=True, exist_ok=True)
     for binary in out.iterdir():
-        temporary = folder / f".{binary.name}.{os.getpid()}"
-        temporary.hardlink_to(binary)
-        temporary.replace(folder / binary.name)
+        if not _same(binary, folder / binary.name):
+            temporary = folder / f".{binary.name}.{os.getpid()}"
+            temporary.hardlink_to(binary)
+            temporary.replace(folder / binary.name)
 
 
 def _same(one: Path, other: Path) -> bool:

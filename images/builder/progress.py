@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess  # nosec B404: running tools is this program's work
+import subprocess  # nosec B404
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class Step:
             log.write(f"\n$ {' '.join(command)}\n")
             log.flush()
             offset = log.tell()
-            process = subprocess.Popen(  # noqa: S603  # nosec B603: no shell, our own lists of arguments
+            process = subprocess.Popen(  # noqa: S603  # nosec B603
                 command,
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
