@@ -1,0 +1,352 @@
+"""Ask the running server: memory, log, TLS, who may do what, and what happens to a bad or interrupted converge."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+testinfra_hosts = ["docker://tovplay-postgresql"]
+
+APP = "raz@tovtech.org"
+LOG = "/var/log/tovplay/postgresql"
+CONF = "/etc/postgresql/15/main/conf.d/10-tovplay.conf"
+MARKER = "/var/lib/tovplay/applied/postgresql"
+SECRETS = yaml.safe_load((Path(__file__).parents[2] / "shared/group_vars/all/secrets.yml").read_text())
+PASSWORDS = {
+    APP: SECRETS["vault_postgresql_app_password"],
+    "tovplay_migrator": SECRETS["vault_postgresql_migrator_password"],
+    "tovplay_monitor": SECRETS["vault_postgresql_monitor_password"],
+    "pgbouncer_auth": SECRETS["vault_pgbouncer_auth_password"],
+}
+
+
+def sql(host, query, database="postgres"):
+    """As the superuser, through the socket."""
+    return host.check_output("sudo -u postgres psql -X -At -v ON_ERROR_STOP=1 -d %s -c %s", database, query)
+
+
+def sql_as(host, role, query, database="TovPlay", address="127.0.0.1", extra=""):
+    where = f"host={address} dbname={database} user={role} connect_timeout=5 {extra}"
+    return host.run("PGPASSWORD=%s psql -X -At -v ON_ERROR_STOP=1 %s -c %s", PASSWORDS.get(role, "wrong"), where, query)
+
+
+def started_at(host):
+    return sql(host, "SELECT pg_postmaster_start_time()")
+
+
+def log_lines(host):
+    return [json.loads(line) for line in host.check_output(f"cat {LOG}/*.json").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def tables(host):
+    """Two of the application's tables, made by the migrator after the privileges were set."""
+    done = sql_as(
+        host,
+        "tovplay_migrator",
+        'DROP TABLE IF EXISTS "Game", "User";'
+        'CREATE TABLE "User" (id serial PRIMARY KEY, email text); CREATE TABLE "Game" (id int, player int)',
+    )
+    assert done.rc == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("shared_buffers", "128MB"),  # 25 % of 512 MB
+        ("effective_cache_size", "384MB"),  # 75 %
+        ("maintenance_work_mem", "32MB"),  # a sixteenth
+        ("work_mem", "1310kB"),  # (512 - 128) MB over 100 connections with 3 sorts each
+        ("max_connections", "100"),
+        ("wal_level", "logical"),
+        ("track_commit_timestamp", "on"),
+        ("archive_mode", "on"),
+        ("archive_command", "/bin/true"),
+        ("max_replication_slots", "10"),
+        ("max_wal_senders", "10"),
+        ("max_slot_wal_keep_size", "10GB"),
+        ("data_checksums", "on"),
+        ("password_encryption", "scram-sha-256"),
+        ("log_destination", "jsonlog"),
+        ("log_truncate_on_rotation", "off"),
+        ("ssl", "on"),
+    ],
+)
+def test_setting(host, setting, value):
+    assert sql(host, f"SHOW {setting}") == value
+
+
+def test_nothing_waits_for_a_restart(host):
+    assert sql(host, "SELECT name FROM pg_settings WHERE pending_restart") == ""
+
+
+def test_it_listens_where_it_should_and_nowhere_else(host):
+    sockets = host.check_output("ss -Hltn 'sport = :5432'").splitlines()
+    assert sorted(line.split()[3] for line in sockets) == ["127.0.0.1:5432", "172.17.0.1:5432"]
+    assert "docker.service" in host.check_output("systemctl show postgresql@15-main -p After")
+
+
+def test_tls_with_the_certificate_of_the_host(host):
+    done = sql_as(
+        host,
+        APP,
+        "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+        address="localhost",
+        extra="hostaddr=127.0.0.1 sslmode=verify-full sslrootcert=/etc/tovplay/pki/ca.crt",
+    )
+    assert done.stdout.strip() == "t|TLSv1.3", done.stderr
+
+
+def test_no_role_is_more_than_it_must_be(host):
+    query = """SELECT rolname FROM pg_roles WHERE rolname <> 'postgres' AND rolname NOT LIKE 'pg\\_%'
+               AND (rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls OR rolreplication)"""
+    assert sql(host, query) == ""
+    assert sql(host, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'tovplay_owner'") == "f"
+    assert sql(host, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'TovPlay'") == "tovplay_owner"
+
+
+def test_the_migrator_makes_tables_that_belong_to_the_owner(host, tables):
+    owners = sql(host, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'", "TovPlay")
+    assert owners == "tovplay_owner"
+
+
+def test_the_application_reads_and_writes(host, tables):
+    done = sql_as(
+        host,
+        APP,
+        """INSERT INTO "User" (email) VALUES ('a@example.org'); UPDATE "User" SET email = 'b@example.org';
+           SELECT count(*) FROM "User"; DELETE FROM "User" """,
+    )
+    assert done.rc == 0, done.stderr
+    assert done.stdout.split() == ["1"] or "1" in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'TRUNCATE "User"',
+        'DROP TABLE "User"',
+        'ALTER TABLE "User" ADD COLUMN x int',
+        'ALTER TABLE "User" DISABLE TRIGGER ALL',
+        'CREATE RULE r AS ON DELETE TO "User" DO INSTEAD NOTHING',
+        'CREATE TRIGGER t BEFORE DELETE ON "User" EXECUTE FUNCTION suppress_redundant_updates_trigger()',
+        "CREATE TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "CREATE TEMPORARY TABLE mine (id int)",
+        "DROP SCHEMA public CASCADE",
+        'DROP DATABASE "TovPlay"',
+        "CREATE ROLE mine",
+        "SET ROLE tovplay_owner",
+        "SET session_replication_role = replica",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+    ],
+)
+def test_the_application_may_not(host, tables, statement):
+    done = sql_as(host, APP, statement)
+    assert done.rc != 0
+    assert any(text in done.stderr for text in ("permission denied", "must be owner", "must be superuser")), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "database", "address", "expected"),
+    [
+        (APP, "postgres", "127.0.0.1", "pg_hba.conf rejects connection"),
+        (APP, "TovPlay", "172.17.0.1", "pg_hba.conf rejects connection"),
+        ("postgres", "postgres", "127.0.0.1", "pg_hba.conf rejects connection"),
+        ("pgbouncer_auth", "TovPlay", "172.17.0.1", "pg_hba.conf rejects connection"),
+        ("nobody", "TovPlay", "127.0.0.1", "authentication failed"),
+        ("tovplay_migrator", "TovPlay", "172.17.0.1", None),
+        ("tovplay_monitor", "TovPlay", "127.0.0.1", None),
+        ("pgbouncer_auth", "TovPlay", "127.0.0.1", None),
+    ],
+)
+def test_who_comes_in_from_where(host, role, database, address, expected):
+    done = sql_as(host, role, "SELECT 1", database, address)
+    if expected:
+        assert done.rc != 0
+        assert expected in done.stderr
+    else:
+        assert done.rc == 0, done.stderr
+
+
+def test_the_monitor_sees_everybody_and_changes_nothing(host, tables):
+    assert sql_as(host, "tovplay_monitor", "SELECT count(*) FROM pg_stat_activity WHERE query IS NOT NULL").rc == 0
+    assert "permission denied" in sql_as(host, "tovplay_monitor", 'SELECT * FROM "User"').stderr
+
+
+def test_every_log_line_is_json_and_its_reader_is_the_group(host):
+    assert len(log_lines(host)) > 10
+    assert host.check_output(f"stat -c '%a %U %G' {LOG}") == "2750 postgres adm"
+    assert set(host.check_output(f"stat -c '%a %U %G' {LOG}/*.json").splitlines()) == {"640 postgres adm"}
+
+
+def test_a_failed_login_is_logged_with_its_address(host):
+    PASSWORDS["tovplay_migrator"], right = "not-the-password", PASSWORDS["tovplay_migrator"]
+    assert sql_as(host, "tovplay_migrator", "SELECT 1").rc != 0
+    PASSWORDS["tovplay_migrator"] = right
+    failed = [line for line in log_lines(host) if "password authentication failed" in line["message"]]
+    assert (failed[-1]["user"], failed[-1]["remote_host"]) == ("tovplay_migrator", "127.0.0.1")
+    assert failed[-1]["error_severity"] == "FATAL"
+
+
+def test_logins_slow_and_failing_statements_are_logged(host):
+    sql_as(host, APP, "SELECT pg_sleep(0.6)")
+    sql_as(host, APP, "SELECT no_such_column")
+    lines = [line for line in log_lines(host) if line.get("user") == APP]
+    assert any("connection authorized" in line["message"] for line in lines)
+    assert any("disconnection" in line["message"] for line in lines)
+    assert any("duration" in line["message"] and "pg_sleep(0.6)" in line["message"] for line in lines)
+    assert any(line.get("statement") == "SELECT no_such_column" for line in lines)
+
+
+def test_old_log_files_go_and_young_ones_stay(host):
+    host.check_output(f"touch -m -d '8 days ago' {LOG}/old.json && touch -m -d '6 days ago' {LOG}/young.json")
+    host.check_output("systemd-tmpfiles --clean /etc/tmpfiles.d/tovplay-postgresql.conf")
+    assert not host.file(f"{LOG}/old.json").exists
+    assert host.file(f"{LOG}/young.json").exists
+    host.check_output(f"rm {LOG}/young.json")
+    assert host.check_output("systemctl is-active systemd-tmpfiles-clean.timer") == "active"
+
+
+def verifier(password, salt=b"0123456789abcdef", iterations=4096):
+    """What another tool would store for the same password, with a salt of its own (RFC 5802)."""
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    keys = hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
+    stored, server = (base64.b64encode(key).decode() for key in keys)
+    return f"SCRAM-SHA-256${iterations}:{base64.b64encode(salt).decode()}${stored}:{server}"
+
+
+def test_a_second_converge_keeps_foreign_salts_and_foreign_access_rules(host, converge):
+    """And with them ends at changed=0."""
+    theirs = verifier(PASSWORDS[APP])
+    sql(host, f"ALTER ROLE \"{APP}\" PASSWORD '{theirs}'")
+    foreign = "host\tall\tbackup\t10.1.0.0/16\treject   # theirs"
+    hba = "/etc/postgresql/15/main/pg_hba.conf"
+    host.check_output("printf '%%s\\n' %s >> %s", foreign, hba)
+    done = converge()
+    assert "changed=0" in done.stdout, done.stdout[-3000:]
+    assert theirs in sql(host, "SELECT array_agg(rolpassword) FROM pg_authid")
+    assert sql_as(host, APP, "SELECT 1").rc == 0
+    lines = host.file(hba).content_string.splitlines()
+    assert lines[0].startswith("# BEGIN tovplay")
+    assert lines[-1] == foreign
+    assert lines.index(foreign) > lines.index("# END tovplay")
+
+
+def test_a_restart_only_for_what_needs_one(host, converge):
+    before = started_at(host)
+    assert converge(postgresql_log_min_duration_ms=750, postgresql_settings={"work_mem": "2MB"}).returncode != 0
+    done = converge(postgresql_log_min_duration_ms=750, postgresql_settings={"random_page_cost": 1.1})
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert sql(host, "SHOW log_min_duration_statement") == "750ms"
+    assert sql(host, "SHOW random_page_cost") == "1.1"
+    assert started_at(host) == before, "restarted for settings that a reload applies"
+    done = converge(postgresql_max_connections=110)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "Restart for max_connections]" in " ".join(done.stdout.split())
+    assert sql(host, "SHOW max_connections") == "110"
+    assert started_at(host) != before
+
+
+def test_an_interrupted_converge_is_finished_by_the_next(host, converge):
+    """Files in place, server not yet restarted: what a kill between the two leaves behind. Also leads back to 100."""
+    assert sql(host, "SHOW max_connections") == "110"
+    host.check_output(f"sed -i 's/^max_connections = 110/max_connections = 100/' {CONF} && rm {MARKER}")
+    done = converge()
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert sql(host, "SHOW max_connections") == "100"
+    assert host.file(MARKER).exists
+    assert "changed=0" in converge().stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"random_page_coast": 1}, 'unrecognized configuration parameter "random_page_coast"'),
+        ({"checkpoint_timeout": "soon"}, 'invalid value for parameter "checkpoint_timeout"'),
+        ({"max_wal_size": "4XB"}, "Valid units for this parameter are"),
+    ],
+)
+def test_what_postgresql_refuses_never_lands(host, refusal, settings, sentence):
+    before = host.file(CONF).content_string, started_at(host)
+    said = refusal(sentence, postgresql_settings=settings)
+    assert "the old files are untouched" in said
+    assert (host.file(CONF).content_string, started_at(host)) == before
+    assert host.check_output("ls -A /etc/postgresql/15/main/conf.d") == "10-tovplay.conf"
+
+
+ONE_ROLE = {"name": "dana", "password": "x" * 12}
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"__postgresql_platform": "/nowhere"}, "role postgresql knows Debian 12 and 13"),
+        ({"postgresql_version": 13}, "Debian 12 has PostgreSQL 15, not 13; set platform_versions.postgresql"),
+        ({"postgresql_memory_mb": 9999999}, "set it between 128 and that"),
+        ({"postgresql_shared_buffers_percent": 80}, "set it between 5 and 40"),
+        ({"postgresql_max_connections": 1000}, "512 MB bear 128 connections of 3 x 1 MB work_mem"),
+        ({"postgresql_settings": {"wal_level": "minimal"}}, "postgresql_settings may not set wal_level"),
+        ({"postgresql_listen_addresses": ["*"]}, "write addresses, such as 127.0.0.1"),
+        (
+            {"postgresql_listen_addresses": ["10.0.0.1"], "postgresql_tls": False},
+            "postgresql_listen_addresses has 10.0.0.1, which other hosts reach, while postgresql_tls is false",
+        ),
+        ({"postgresql_tls_directory": "/etc/none"}, "has no /etc/none/host.crt; run ansible-playbook site.yml"),
+        ({"vault_postgresql_app_password": "CHANGEME"}, f"'{APP}' still has a placeholder as its password"),
+        ({"vault_postgresql_migrator_password": ""}, "'tovplay_migrator' has an empty password"),
+        ({"postgresql_max_connections": 80}, "60 + tovplay_migrator 10 + tovplay_monitor 5 + pgbouncer_auth 5 + 3"),
+        ({"postgresql_versio": 15, "postgresql_roles": [{"nam": "x"}]}, "missing required arguments: name"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_refused_in_one_sentence_before_anything_changes(refusal, variables, sentence):
+    refusal(sentence, **variables)
+
+
+def test_a_setting_that_alter_system_overrides_is_named(host, refusal):
+    sql(host, "ALTER SYSTEM SET log_lock_waits = off")
+    refusal("log_lock_waits in /var/lib/postgresql/15/main/postgresql.auto.conf comes last; take the line out")
+    sql(host, "ALTER SYSTEM RESET log_lock_waits")
+
+
+def test_an_application_that_owns_its_tables_is_refused_or_relieved(host, converge, refusal):
+    sql(host, f'CREATE TABLE "Old" (id int); ALTER TABLE "Old" OWNER TO "{APP}"', "TovPlay")
+    refusal(f'{APP} owns 1 objects, such as "Old", and an owner can TRUNCATE and DROP')
+    database = {"name": "TovPlay", "owner": "tovplay_owner", "writers": [APP], "reassign_from": [APP]}
+    database |= {"creators": ["tovplay_migrator"], "connectors": ["tovplay_monitor", "pgbouncer_auth"]}
+    done = converge(postgresql_databases=[database])
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "permission denied" in sql_as(host, APP, 'TRUNCATE "Old"').stderr
+    assert sql_as(host, APP, 'DELETE FROM "Old"').rc == 0
+    sql(host, 'DROP TABLE "Old"', "TovPlay")
+
+
+def test_privileges_that_somebody_widened_are_taken_back(host, converge, tables):
+    sql(host, f'GRANT TRUNCATE ON "User" TO "{APP}"; GRANT CREATE ON SCHEMA public TO "{APP}"', "TovPlay")
+    sql(host, f'REVOKE DELETE ON "Game" FROM "{APP}"; GRANT CONNECT ON DATABASE "TovPlay" TO PUBLIC', "TovPlay")
+    assert converge().returncode == 0
+    assert "permission denied" in sql_as(host, APP, 'TRUNCATE "User"').stderr
+    assert "permission denied" in sql_as(host, APP, "CREATE TABLE mine (id int)").stderr
+    assert sql_as(host, APP, 'DELETE FROM "Game"').rc == 0
+    public = "SELECT has_database_privilege('public', 'TovPlay', 'CONNECT')"
+    assert sql(host, public) == "f"
+
+
+def test_no_password_and_no_verifier_in_any_log(host):
+    logs = host.check_output(f"cat {LOG}/* /var/log/postgresql/*")
+    assert not [role for role, password in PASSWORDS.items() if password in logs]
+
+
+def test_it_comes_back_after_a_reboot_of_postgresql(host):
+    """Last: the unit starts the cluster by itself and takes both addresses again."""
+    host.check_output("systemctl restart postgresql@15-main")
+    host.check_output("timeout 20 sh -c 'until pg_isready -q -h 172.17.0.1; do sleep 0.2; done'")
+    assert host.check_output("systemctl is-enabled postgresql@15-main").startswith("enabled")
