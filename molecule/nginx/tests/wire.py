@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.client
 import os
@@ -24,10 +25,12 @@ def authority_directory() -> Path:
 
 
 class Answer:
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, client_port: int) -> None:
+        self.client_port = client_port
         head, _, self.body = raw.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        self.status = int(lines[0].split()[1]) if lines[0] else 0
+        # HTTP/0.9 has no status, and a client that is cut off gets none.
+        self.status = int(lines[0].split()[1]) if lines[0].startswith("HTTP/") else 0
         self.headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
 
     def all(self, name: str) -> list[str]:
@@ -39,13 +42,13 @@ def send(address: str, port: int, request: bytes, *, certificate: tuple[Path, Pa
     raw = b""
     with socket.create_connection((address, port), timeout=20) as plain:
         stream = context(certificate).wrap_socket(plain, server_hostname=NAME) if tls else plain
-        stream.sendall(request)
-        try:
+        client_port = stream.getsockname()[1]
+        with contextlib.suppress(ConnectionError, ssl.SSLError):  # nginx hangs up on what it does not want to hear
+            stream.sendall(request)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             while part := stream.recv(65536):
                 raw += part
-        except ConnectionResetError:
-            pass
-    return Answer(raw)
+    return Answer(raw, client_port)
 
 
 def context(certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
