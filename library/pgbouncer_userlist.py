@@ -87,6 +87,7 @@ added: {description: Names that were not there., returned: always, type: list, e
 changed_users: {description: Names whose secret changed., returned: always, type: list, elements: str}
 removed: {description: Names that are gone., returned: always, type: list, elements: str}
 altered_roles: {description: Roles whose secret was set in PostgreSQL., returned: always, type: list, elements: str}
+server_asked: {description: Whether PostgreSQL was asked., returned: always, type: bool}
 drift:
   description: Users whom PostgreSQL would not have let in with the file as found, and whether this run repaired it.
   returned: always
@@ -266,6 +267,7 @@ def run(module: AnsibleModule, users: list[Wanted], server: pg_roles.Server | No
         "changed_users": change.changed,
         "removed": change.removed,
         "altered_roles": list(change.alter),
+        "server_asked": server is not None,
         "drift": [{"name": d.name, "problem": d.problem, "repaired": d not in left} for d in change.found_drift],
         "diff": change.redacted_diff(str(path)),
     }
