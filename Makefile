@@ -44,7 +44,7 @@ test-full: bootstrap  ## full scale and real times, PART=x for one part
 
 .PHONY: molecule
 molecule: bootstrap  ## one scenario: make molecule ROLE=pgbouncer
-	@images/build.py --ensure-loaded host
+	@images/build.py --load host
 	@molecule test --scenario-name $(ROLE)
 
 .PHONY: bench
