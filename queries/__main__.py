@@ -99,8 +99,13 @@ def demo_loki() -> dict[str, str]:
     if not DEMO_SECRETS.exists():
         raise QueryError("LOKI_ADDR is not set and this machine has no demo (`make up`)")
     secrets = yaml.safe_load(DEMO_SECRETS.read_text(encoding="utf-8"))
+    template = '{{(index .NetworkSettings.Networks "tovplay-demo").IPAddress}}'
+    command = [shutil.which("docker") or "docker", "inspect", "--format", template, "tovplay-watch"]
+    found = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - an argument list, no shell
+    if found.returncode != 0:
+        raise QueryError("LOKI_ADDR is not set and the demo's host tovplay-watch is not running (`make up`)")
     return {
-        "LOKI_ADDR": "https://localhost:3443",
+        "LOKI_ADDR": f"https://{found.stdout.strip()}:3443",
         "LOKI_USERNAME": "loki-reader",
         "LOKI_PASSWORD": secrets["vault_loki_reader_password"],
         "LOKI_CA_CERT_PATH": str(DEMO / "pki" / "ca.crt"),

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Write what can be generated of the documentation: docs/ports.md and the table of inputs in each role's README.
+
+docs/generate.py            writes
+docs/generate.py --check    says what is out of date, and writes nothing
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN = "<!-- inputs: written by docs/generate.py -->"
+END = "<!-- end of inputs -->"
+
+
+def main(arguments: list[str]) -> int:
+    stale = {path: text for path, text in documents(ROOT) if not path.exists() or path.read_text("utf-8") != text}
+    for path, text in stale.items():
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is out of date; run docs/generate.py")
+        else:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return int(bool(stale) and "--check" in arguments)
+
+
+def documents(root: Path) -> Iterator[tuple[Path, str]]:
+    """Every generated document with the text that it should have."""
+    yield root / "docs" / "ports.md", ports(_variables(root / "group_vars" / "all" / "network.yml"))
+    for spec in sorted(root.glob("roles/*/meta/argument_specs.yml")):
+        role = spec.parent.parent
+        readme = role / "README.md"
+        if readme.exists() and BEGIN in readme.read_text(encoding="utf-8"):
+            options = _yaml(spec)["argument_specs"]["main"].get("options", {})
+            yield readme, with_inputs(readme.read_text(encoding="utf-8"), inputs(options, defaults_of(role)))
+
+
+def ports(network: Mapping[str, Any]) -> str:
+    """One table of every listening port."""
+    rows = sorted(network["platform_listeners"], key=lambda one: (int(one["port"]), one["address"]))
+    table = _table(
+        ("port", "address", "part", "hosts", "who may reach it", "protection"),
+        [
+            (one["port"], one["address"], one["name"], ", ".join(one["groups"]), one["reach"], one["protection"])
+            for one in rows
+        ],
+    )
+    return (
+        "<!-- Written by docs/generate.py from group_vars/all/network.yml. -->\n"
+        "# Ports\n\n"
+        "Everything of the platform that listens, and on which hosts (inventory groups). Between hosts there is TLS\n"
+        "and authentication on every hop; `127.0.0.1` is the host itself, "
+        f"`{network['platform_bridge_address']}` the bridge of its own containers.\n"
+        "The preflight refuses two daemons on one port; the end-to-end test compares this list with what the demo's\n"
+        f"hosts really listen on.\n\n{table}"
+    )
+
+
+def inputs(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The inputs of one role."""
+    rows = [
+        (
+            f"`{name}`",
+            option["type"] + (f" of {option['elements']}" if "elements" in option else ""),
+            _default(defaults[name]) if name in defaults else ("**required**" if option.get("required") else ""),
+            _sentence(option["description"]),
+        )
+        for name, option in options.items()
+    ]
+    return _table(("input", "type", "default", "effect"), rows)
+
+
+def with_inputs(readme: str, table: str) -> str:
+    before, _, rest = readme.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"{BEGIN} has no {END}")
+    return f"{before}{BEGIN}\n{table}{END}{after}"
+
+
+def defaults_of(role: Path) -> dict[str, Any]:
+    """defaults/main.yml, or every file of defaults/main/."""
+    files = [role / "defaults" / "main.yml", *sorted(role.glob("defaults/main/*.yml"))]
+    return {name: value for path in files if path.exists() for name, value in (_yaml(path) or {}).items()}
+
+
+def _default(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False).strip('"') if value != "" else '""'
+    return f"`{text}`" if len(text) <= 48 and "{{" not in text else "see defaults"
+
+
+def _sentence(description: str | list[str]) -> str:
+    return description if isinstance(description, str) else " ".join(description)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    cells = ([str(cell).replace("|", "\\|").replace("\n", " ").strip() for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def _variables(path: Path) -> Any:
+    """Variables of one file, with those filled in that name another one of it."""
+    raw = _yaml(path)
+    return _filled(raw, raw)
+
+
+def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, variables) for item in value]
+    if isinstance(value, str) and "{{" in value and "|" not in value:
+        return jinja2.Template(value, undefined=jinja2.StrictUndefined).render(variables)
+    return value
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
