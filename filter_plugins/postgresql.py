@@ -37,9 +37,59 @@ def postgresql_memory(memory_mb: int, max_connections: int, shared_buffers_perce
     }
 
 
-def postgresql_connections_fitting(memory_mb: int, shared_buffers_percent: int = 25) -> int:
+def _connections_fitting(memory_mb: int, shared_buffers_percent: int) -> int:
     """Largest max_connections that leaves each connection its 1 MB of work_mem."""
     return (memory_mb - memory_mb * shared_buffers_percent // 100) // SORTS_PER_STATEMENT
+
+
+def _memory_problems(inputs: Mapping[str, int]) -> Iterable[str]:
+    memory_mb, host_mb, percent = inputs["memory_mb"], inputs["host_memory_mb"], inputs["shared_buffers_percent"]
+    if not 128 <= memory_mb <= host_mb:
+        yield f"postgresql_memory_mb is {memory_mb}, and the host has {host_mb} MB; set it between 128 and that."
+    if not 5 <= percent <= 40:
+        yield f"postgresql_shared_buffers_percent is {percent}; set it between 5 and 40: the kernel caches too."
+    fitting = _connections_fitting(memory_mb, percent)
+    if inputs["max_connections"] > fitting:
+        yield (
+            f"postgresql_max_connections is {inputs['max_connections']}, but {memory_mb} MB bear {fitting} connections "
+            f"of {SORTS_PER_STATEMENT} x 1 MB work_mem beside shared_buffers; let PgBouncer share fewer, or raise "
+            "postgresql_memory_mb."
+        )
+
+
+def _is_near(address: str, local_networks: Sequence[str]) -> bool:
+    """Whether only this host and its containers reach the address."""
+    network = ipaddress.ip_network(address)
+    near = map(ipaddress.ip_network, local_networks)
+    return any(network.version == other.version and network.subnet_of(other) for other in near)
+
+
+def _listen_problem(address: str, local_networks: Sequence[str], tls: bool) -> str | None:
+    try:
+        near = _is_near(address, local_networks)
+    except ValueError:
+        return f"postgresql_listen_addresses has {address!r}; write an address, such as 127.0.0.1."
+    if near or tls:
+        return None
+    return (
+        f"postgresql_listen_addresses has {address}, which other hosts reach, while postgresql_tls is false; "
+        "run role pki and set it, or listen on 127.0.0.1 only."
+    )
+
+
+def postgresql_server_problems(inputs: Mapping[str, object]) -> list[str]:
+    """`inputs`: memory_mb, host_memory_mb, shared_buffers_percent, max_connections, listen_addresses,
+    local_networks, tls, settings (what the user adds) and computed (names that the role decides)."""
+    problems = list(_memory_problems(inputs))
+    for address in inputs["listen_addresses"]:
+        problems.append(_listen_problem(address, inputs["local_networks"], inputs["tls"]))
+    twice = [name for name in inputs["settings"] if name in inputs["computed"]]
+    if twice:
+        problems.append(
+            f"postgresql_settings may not set {', '.join(twice)}: the role's own inputs decide that; "
+            "see roles/postgresql/defaults/main.yml."
+        )
+    return [problem for problem in problems if problem]
 
 
 def _setting(name: str, value: object) -> str:
@@ -102,13 +152,10 @@ def _address_problem(rule: Mapping[str, object], local_networks: Sequence[str]) 
             return None
         return "lets every address in without TLS; use type hostssl"
     try:
-        network = ipaddress.ip_network(address)
+        near = _is_near(address, local_networks)
     except ValueError:
         return f"has the address {address}, which is no network; write it like 10.0.0.5/32"
-    local = map(ipaddress.ip_network, local_networks)
-    if rule["type"] == "hostssl" or rule["method"] == "reject":
-        return None
-    if any(network.version == near.version and network.subnet_of(near) for near in local):
+    if near or rule["type"] == "hostssl" or rule["method"] == "reject":
         return None
     return f"lets {address} in without TLS; use type hostssl, or reject it"
 
@@ -221,7 +268,6 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         return {
             "postgresql_conf": postgresql_conf,
-            "postgresql_connections_fitting": postgresql_connections_fitting,
             "postgresql_database_problems": postgresql_database_problems,
             "postgresql_deaf": postgresql_deaf,
             "postgresql_hba": postgresql_hba,
@@ -229,4 +275,5 @@ class FilterModule:
             "postgresql_memberships": postgresql_memberships,
             "postgresql_memory": postgresql_memory,
             "postgresql_role_problems": postgresql_role_problems,
+            "postgresql_server_problems": postgresql_server_problems,
         }

@@ -177,7 +177,7 @@ def test_who_comes_in_from_where(host, role, database, address, expected):
 
 def test_the_monitor_sees_everybody_and_changes_nothing(host, tables):
     assert sql_as(host, "tovplay_monitor", "SELECT count(*) FROM pg_stat_activity WHERE query IS NOT NULL").rc == 0
-    assert "permission denied" in sql_as(host, "tovplay_monitor", 'SELECT * FROM "User"').stderr
+    assert "permission denied" in sql_as(host, "tovplay_monitor", 'SELECT * FROM public."User"').stderr
 
 
 def test_every_log_line_is_json_and_its_reader_is_the_group(host):
@@ -242,7 +242,6 @@ def test_a_second_converge_keeps_foreign_salts_and_foreign_access_rules(host, co
 
 def test_a_restart_only_for_what_needs_one(host, converge):
     before = started_at(host)
-    assert converge(postgresql_log_min_duration_ms=750, postgresql_settings={"work_mem": "2MB"}).returncode != 0
     done = converge(postgresql_log_min_duration_ms=750, postgresql_settings={"random_page_cost": 1.1})
     assert done.returncode == 0, done.stdout[-3000:]
     assert sql(host, "SHOW log_min_duration_statement") == "750ms"
@@ -263,7 +262,6 @@ def test_an_interrupted_converge_is_finished_by_the_next(host, converge):
     assert done.returncode == 0, done.stdout[-3000:]
     assert sql(host, "SHOW max_connections") == "100"
     assert host.file(MARKER).exists
-    assert "changed=0" in converge().stdout
 
 
 @pytest.mark.parametrize(
@@ -271,7 +269,6 @@ def test_an_interrupted_converge_is_finished_by_the_next(host, converge):
     [
         ({"random_page_coast": 1}, 'unrecognized configuration parameter "random_page_coast"'),
         ({"checkpoint_timeout": "soon"}, 'invalid value for parameter "checkpoint_timeout"'),
-        ({"max_wal_size": "4XB"}, "Valid units for this parameter are"),
     ],
 )
 def test_what_postgresql_refuses_never_lands(host, refusal, settings, sentence):
@@ -282,33 +279,35 @@ def test_what_postgresql_refuses_never_lands(host, refusal, settings, sentence):
     assert host.check_output("ls -A /etc/postgresql/15/main/conf.d") == "10-tovplay.conf"
 
 
-ONE_ROLE = {"name": "dana", "password": "x" * 12}
-
-
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
         ({"__postgresql_platform": "/nowhere"}, "role postgresql knows Debian 12 and 13"),
         ({"postgresql_version": 13}, "Debian 12 has PostgreSQL 15, not 13; set platform_versions.postgresql"),
-        ({"postgresql_memory_mb": 9999999}, "set it between 128 and that"),
-        ({"postgresql_shared_buffers_percent": 80}, "set it between 5 and 40"),
-        ({"postgresql_max_connections": 1000}, "512 MB bear 128 connections of 3 x 1 MB work_mem"),
-        ({"postgresql_settings": {"wal_level": "minimal"}}, "postgresql_settings may not set wal_level"),
-        ({"postgresql_listen_addresses": ["*"]}, "write addresses, such as 127.0.0.1"),
-        (
-            {"postgresql_listen_addresses": ["10.0.0.1"], "postgresql_tls": False},
-            "postgresql_listen_addresses has 10.0.0.1, which other hosts reach, while postgresql_tls is false",
-        ),
         ({"postgresql_tls_directory": "/etc/none"}, "has no /etc/none/host.crt; run ansible-playbook site.yml"),
-        ({"vault_postgresql_app_password": "CHANGEME"}, f"'{APP}' still has a placeholder as its password"),
-        ({"vault_postgresql_migrator_password": ""}, "'tovplay_migrator' has an empty password"),
-        ({"postgresql_max_connections": 80}, "60 + tovplay_migrator 10 + tovplay_monitor 5 + pgbouncer_auth 5 + 3"),
-        ({"postgresql_versio": 15, "postgresql_roles": [{"nam": "x"}]}, "missing required arguments: name"),
+        ({"postgresql_roles": [{"nam": "x"}]}, "missing required arguments: name"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_refused_in_one_sentence_before_anything_changes(refusal, variables, sentence):
     refusal(sentence, **variables)
+
+
+def test_everything_that_is_wrong_is_said_at_once(refusal):
+    """Each sentence has its table in the unit tests; here they reach the user, without the secrets."""
+    said = refusal(
+        "'tovplay_migrator' has an empty password; put its vault_* value",
+        vault_postgresql_app_password="CHANGEME-4711",
+        vault_postgresql_migrator_password="",
+        postgresql_max_connections=1000,
+        postgresql_settings={"wal_level": "minimal"},
+        postgresql_listen_addresses=["*"],
+    )
+    assert f"'{APP}' still has a placeholder as its password" in said
+    assert "512 MB bear 128 connections of 3 x 1 MB work_mem" in said
+    assert "postgresql_settings may not set wal_level" in said
+    assert "has '*'; write an address" in said
+    assert "4711" not in said
 
 
 def test_a_setting_that_alter_system_overrides_is_named(host, refusal):

@@ -23,11 +23,38 @@ def test_memory(memory_mb, connections, expected):
     assert tuple(pg.postgresql_memory(memory_mb, connections).values()) == expected
 
 
-def test_every_connection_that_fits_has_its_megabyte():
-    fitting = pg.postgresql_connections_fitting(512)
-    shared = 128
-    assert (512 - shared) // (fitting * pg.SORTS_PER_STATEMENT) == 1
-    assert (512 - shared) / ((fitting + 1) * pg.SORTS_PER_STATEMENT) < 1
+SERVER = {
+    "memory_mb": 512,
+    "host_memory_mb": 2048,
+    "shared_buffers_percent": 25,
+    "max_connections": 128,
+    "listen_addresses": ["127.0.0.1", "172.17.0.1"],
+    "local_networks": LOCAL,
+    "tls": False,
+    "settings": ["random_page_cost"],
+    "computed": ["wal_level"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({}, None, id="fits"),
+        pytest.param({"memory_mb": 4096}, "4096, and the host has 2048 MB", id="more than the host has"),
+        pytest.param({"memory_mb": 64, "max_connections": 10}, "between 128 and that", id="too little"),
+        pytest.param({"shared_buffers_percent": 60, "max_connections": 50}, "between 5 and 40", id="percent"),
+        # (512 - 128) MB / 3 sorts of 1 MB = 128 connections
+        pytest.param({"max_connections": 129}, "512 MB bear 128 connections of 3 x 1 MB", id="connections"),
+        pytest.param({"listen_addresses": ["*"]}, "has '*'; write an address", id="wildcard"),
+        pytest.param({"listen_addresses": ["localhost"]}, "write an address", id="name"),
+        pytest.param({"listen_addresses": ["10.0.0.1"]}, "10.0.0.1, which other hosts reach", id="no TLS"),
+        pytest.param({"listen_addresses": ["10.0.0.1"], "tls": True}, None, id="TLS"),
+        pytest.param({"settings": ["wal_level"]}, "may not set wal_level", id="decided twice"),
+    ],
+)
+def test_server_problems(change, words):
+    problems = pg.postgresql_server_problems({**SERVER, **change})
+    assert (words in " ".join(problems)) if words else (problems == [])
 
 
 @pytest.mark.parametrize(
