@@ -163,14 +163,14 @@ def _format(name: str, form: JSON) -> Format:
     )
 
 
-def log_mounts(flows: Iterable[Flow], roots: Iterable[str]) -> list[str]:
-    """Directories that a shipper's container must see: the known root that holds the path, else the path's own."""
+def log_mounts(flows: Iterable[Flow], roots: Iterable[str]) -> list[dict[str, Any]]:
+    """Mounts of what a shipper's container must see: the known root that holds a path, else the path's own directory."""
     wanted: set[str] = set()
     for flow in flows:
         for path in [*flow["paths"], *flow["rotated"]]:
             fixed = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
             wanted.add(next((root for root in roots if (fixed + "/").startswith(root.rstrip("/") + "/")), fixed))
-    return sorted(wanted)
+    return [{"source": path, "target": path, "read_only": True} for path in sorted(wanted)]
 
 
 class FilterModule:

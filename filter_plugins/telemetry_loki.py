@@ -15,7 +15,10 @@ UNITS = {"b": 1, "k": 1024, "m": MB, "g": 1024 * MB}
 
 def loki_config(settings: JSON) -> dict[str, Any]:
     """The whole file; `settings` are the inputs loki_stack_*, without that prefix."""
-    many, line = bool(settings["ring_members"]), int(settings["max_line_bytes"])
+    many = bool(settings["ring_members"])
+    # Parts of Loki hand each other up to 128 lines at once. With 4 MB, the default, a query of long lines would find
+    # nothing, silently; its clients take 100 MB.
+    message = 104857600
     store = settings["storage"]
     ring = {"kvstore": {"store": "memberlist" if many else "inmemory"}}
     config: dict[str, Any] = {
@@ -26,8 +29,8 @@ def loki_config(settings: JSON) -> dict[str, Any]:
             "http_listen_port": settings["http_port"],
             "grpc_listen_address": settings["listen_address"],
             "grpc_listen_port": settings["grpc_port"],
-            "grpc_server_max_recv_msg_size": 16 * line,
-            "grpc_server_max_send_msg_size": 16 * line,
+            "grpc_server_max_recv_msg_size": message,
+            "grpc_server_max_send_msg_size": message,
             "log_level": "warn",
         },
         "common": {
@@ -39,7 +42,6 @@ def loki_config(settings: JSON) -> dict[str, Any]:
         },
         "schema_config": {"configs": [_schema(schema, store) for schema in settings["schemas"]]},
         "ingester": _ingester(settings),
-        "ingester_client": {"grpc_client_config": {"max_recv_msg_size": 16 * line, "max_send_msg_size": 16 * line}},
         "querier": {"query_ingesters_within": "0s"},  # a chunk may stay in the ingester for max_chunk_age
         # How soon the parts of one process find each other: with the defaults, ten seconds of every start.
         "frontend": {"scheduler_dns_lookup_period": "1s"},

@@ -149,6 +149,7 @@ def _join_pieces(settings: JSON) -> list[Operator]:
             "force_flush_period": "5s",
         },
         {"type": "add", "field": "body", "value": 'EXPR(trimSuffix(trimSuffix(body, "\\n"), "\\r"))'},
+        {"type": "filter", "expr": 'body == ""'},  # as of files: an empty line is no record
     ]
 
 

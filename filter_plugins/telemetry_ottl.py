@@ -63,7 +63,7 @@ def _lift(field: str, keys: list[str]) -> list[str]:
         value = f'{PARSED}["{key}"]'
         free = f" and {_field(field)} == nil" if number else ""
         statements.append(
-            f'set({_field(field)}, {value}) where {value} != "" and not IsMap({value}) and not IsList({value}){free}'
+            f"set({_field(field)}, {value}) where {_filled(value)} and not IsMap({value}) and not IsList({value}){free}"
         )
     return statements
 
@@ -77,7 +77,7 @@ def _drop(field: str, value: str) -> list[str]:
 def _time(time: Mapping[str, str]) -> list[str]:
     value = f'{PARSED}["{time["key"]}"]'
     if time["layout"] == "unix":
-        return [f"set(log.time, UnixMilli(Int(Double({value}) * 1000 + 0.5)))"]
+        return [f"set(log.time_unix_nano, Int(Double({value}) * 1000 + 0.5) * 1000000)"]
     return [f'set(log.time, Time({value}, "%Y-%m-%d %H:%M:%S.%L UTC", "UTC"))']
 
 
@@ -86,7 +86,7 @@ def _within(rule: JSON) -> list[str]:
     pattern = _quote(rule["pattern"])
     return [
         f'set(log.cache["within"], ExtractPatterns({source}, {pattern})) where IsMatch({source}, {pattern})',
-        *(f'set({_field(name)}, log.cache["within"]["{name}"])' for name in rule["names"]),
+        *(_copied(_field(name), f'log.cache["within"]["{name}"]') for name in rule["names"]),
         'delete_key(log.cache, "within")',
     ]
 
@@ -102,13 +102,13 @@ def _audit(name: str, columns: list[str]) -> list[str]:
     ]
     for column in columns:
         value = f'{row}["{column}"]'
-        statements.append(f'set({_field(column)}, {value}) where {value} != "" and {value} != "<none>"')
+        statements.append(f'{_copied(_field(column), value)} and {value} != "<none>"')
     of_table = f'{_field("object_type")} == "TABLE"'
     return [
         *statements,
         f"set({table}, ExtractPatterns({_field('object_name')}, {_quote(IDENTIFIER)})) where {of_table}",
-        f'set({_field("table_name")}, {table}["plain"]) where {table}["plain"] != ""',
-        f'set({_field("table_name")}, {table}["quoted"]) where {table}["quoted"] != ""',
+        _copied(_field("table_name"), f'{table}["plain"]'),
+        _copied(_field("table_name"), f'{table}["quoted"]'),
         f"replace_pattern({_field('table_name')}, {_quote(chr(34) * 2)}, {_quote(chr(34))})",
     ]
 
@@ -123,15 +123,23 @@ def _bounds(names: set[str], settings: JSON) -> list[str]:
     )
     return [
         f"keep_keys(log.attributes, {json.dumps(sorted(names))})",
-        *(f"set({cell}, {cell.replace('cache', 'attributes')})" for cell in kept),
+        *(_copied(cell, cell.replace("cache", "attributes")) for cell in kept),
         *(f"set({cell}, Substring({cell}, 0, {long}, true)) where Len({cell}) > {long}" for cell in kept),
         f"truncate_all(log.attributes, {short})",
-        *(f"set({cell.replace('cache', 'attributes')}, {cell})" for cell in kept),
+        *(_copied(cell.replace("cache", "attributes"), cell) for cell in kept),
         "set(log.time, log.observed_time) where log.time_unix_nano == 0",
         f'set({_field("event_time")}, FormatTime(log.time, "%Y-%m-%dT%H:%M:%SZ")) where {wrong}',
         f"set(log.time, log.observed_time) where {_field('event_time')} != nil",
         "set(log.observed_time_unix_nano, 0)",
     ]
+
+
+def _copied(target: str, value: str) -> str:
+    return f"set({target}, {value}) where {_filled(value)}"
+
+
+def _filled(value: str) -> str:
+    return f'{value} != nil and {value} != ""'
 
 
 def _field(name: str) -> str:

@@ -33,10 +33,11 @@ PIECE = (
     '{{ if .log }}{{ .at }} {{ .stream }} {{ if hasSuffix "\\n" .log }}F{{ else }}P{{ end }} '
     '{{ .log | trimSuffix "\\n" | trimSuffix "\\r" }}{{ end }}'
 )
+REPAIRED = "{{ regexReplaceAllLiteral `\\x{FFFD}` .Entry `\ufffd` }}"
 OVERSIZE = "{{ if ge (len .Entry) LIMIT }}true{{ end }}"
 # Cut at the limit, and again where that left half a character.
 BOUND = (
-    '{{ with .FIELD }}{{ if gt (len .) LIMIT }}{{ regexReplaceAll "\\x{FFFD}+$" (trunc LIMIT .) "" }}'
+    r'{{ with .FIELD }}{{ if gt (len .) LIMIT }}{{ regexReplaceAll `\x{FFFD}+$` (trunc LIMIT .) "" }}'
     "{{ else }}{{ . }}{{ end }}{{ end }}"
 )
 ENVELOPE_KEYS = {"docker": {"log": "log", "at": "time"}, "journald": {"log": "MESSAGE", "at": "__REALTIME_TIMESTAMP"}}
@@ -72,7 +73,7 @@ def promtail_config(
         },
         "positions": {"filename": settings["data_directory"] + "/positions.yaml", "sync_period": "1s"},
         "clients": [client],
-        "limits_config": {"max_line_size": settings["max_line_bytes"], "max_line_size_truncate": True},
+        "limits_config": {"max_line_size": 4 * settings["max_line_bytes"], "max_line_size_truncate": True},
         "target_config": {"sync_period": "2s"},
         "scrape_configs": [_scrape(flow, names, chosen, settings) for flow in flows],
     }
@@ -89,9 +90,8 @@ def _scrape(flow: JSON, names: JSON, stages: Mapping[str, list[Stage]], settings
             {"targets": ["localhost"], "labels": {"__path__": path, "host": settings["host"]}} for path in flow["paths"]
         ],
         "pipeline_stages": [
-            {"replace": {"expression": "(\\x{FFFD})", "replace": "\ufffd"}},  # matches each invalid byte, too
             *(_unwrap(flow, settings) if flow["envelope"] != "none" else []),
-            *_marks(settings),
+            *_whole_line(settings),
             *_routes(flow["routes"], stages, settings),
             *(_template(field, _bound(field, settings["limits"])) for field in bounded),
             {"structured_metadata": dict.fromkeys([*bounded, *filename, *settings["marks"]], "")},
@@ -143,10 +143,14 @@ def _clock(seconds: str, fallback: str, settings: JSON) -> list[Stage]:
     ]
 
 
-def _marks(settings: JSON) -> list[Stage]:
-    lossy = f'{{host="{settings["host"]}"}} |= "\ufffd"'
+def _whole_line(settings: JSON) -> list[Stage]:
+    """What is true of a line whatever its format. In a regular expression an invalid byte is U+FFFD, too."""
+    line = f'{{host="{settings["host"]}"}}'
+    repair = [_template("encoding_error", "utf8"), _template("line", REPAIRED), {"output": {"source": "line"}}]
     return [
-        {"match": {"selector": lossy, "stages": [_template("encoding_error", "utf8")]}},
+        {"replace": {"expression": "(\\r)$", "replace": ""}},
+        {"match": {"selector": f'{line} !~ "(?s)."', "action": "drop", "drop_counter_reason": "empty"}},
+        {"match": {"selector": f'{line} |~ "\\\\x{{FFFD}}"', "stages": repair}},
         _template("oversize", OVERSIZE.replace("LIMIT", str(settings["max_line_bytes"]))),
     ]
 

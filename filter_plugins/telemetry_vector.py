@@ -81,7 +81,9 @@ def _sink(flows: list[JSON], formats: JSON, settings: JSON) -> dict[str, Any]:
         "healthcheck": {"enabled": False},  # a shipper starts before its store, too
     }
     if settings["push_url"].startswith("https:"):
-        sink["tls"] = {f"{key}_file": path for key, path in settings["tls"].items()} | {"verify_hostname": True}
+        names = {"ca": "ca_file", "cert": "crt_file", "key": "key_file"}
+        files = {names[key]: path for key, path in settings["tls"].items()}
+        sink["tls"] = {**files, "verify_certificate": True, "verify_hostname": True}
     return sink
 
 

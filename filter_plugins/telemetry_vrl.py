@@ -61,7 +61,10 @@ LIFT = """
 DROP = '  if metadata.FIELD == "VALUE" { del(metadata.FIELD) }\n'
 AUDIT = """
   row = parse_csv(replace(to_string(parsed.message) ?? "", r'^AUDIT: ', "")) ?? []
-  if length(row) < COUNT { metadata.parse_error = "NAME" }
+  if length(row) < COUNT {
+    metadata.parse_error = "NAME"
+    row = []
+  }
   for_each(COLUMNS) -> |index, column| {
     value = get(row, [index]) ?? null
     if is_string(value) && value != "" && value != "<none>" { metadata = set!(metadata, [column], value) }
