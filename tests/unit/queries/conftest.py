@@ -79,7 +79,7 @@ def _free_port() -> int:
 
 
 def _fill(address: str, golden: list[Entry]) -> None:
-    """Push, and flush: what is in memory is only asked for the last hours, and the golden day is long past."""
+    """Push, and flush: memory is asked for the last hours only, and the golden day is long past."""
     streams = defaultdict(list)
     for entry in sorted(golden, key=lambda entry: entry.at):
         streams[tuple(entry.labels.items())].append([entry.nanoseconds, entry.line, dict(entry.metadata)])
