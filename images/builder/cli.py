@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from . import engine, go, inputs
+from . import engine, go, inputs, registry
 from .catalog import Catalog, Image, load
 from .errors import BuildError
 from .keys import image_key
@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--refresh", action="store_true", help="build even what is at hand: takes in Debian's security updates"
     )
+    parser.add_argument(
+        "--source",
+        choices=["auto", "registry", "local"],
+        default="local",
+        help="registry: leave out what upstream publishes, hosts pull it; auto: ask whether a registry answers",
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     return parser
 
@@ -67,7 +73,7 @@ def _list(catalog: Catalog, cache: Path, names: list[str]) -> None:
 
 def _work(catalog: Catalog, cache: Path, options: argparse.Namespace) -> None:
     store = Store(cache / "images")
-    images = catalog.closure(options.names)
+    images = catalog.closure(options.names or registry.names_to_build(catalog, options.source))
     to_load = {image.name for image in catalog.select(options.names)} if options.load else set()
     (store.folder / "logs").mkdir(parents=True, exist_ok=True)
     with _alone(store.folder / ".lock"):
