@@ -56,10 +56,16 @@ def _entries(path: Path) -> Iterator[Entry]:
             marks, _, why = line.removeprefix("#: ").partition(" | ")
             answers = frozenset(marks.split(",")) - {"-"}
         elif not line.startswith("# "):
-            route = _route(_flow(source), {"container": container, "line": line})
+            route, found = read(source, container, line)
             labels = {"job": route["job"], "host": HOST, "log_class": route["log_class"]}
-            metadata = {**({"container": container} if container else {}), **fields(line, _formats()[route["format"]])}
+            metadata = {**({"container": container} if container else {}), **found}
             yield Entry(path.name, number, labels, metadata, line, _moment(line), answers, why)
+
+
+def read(source: str, container: str, line: str) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """The route that a line takes, and its fields."""
+    route = _route(_flow(source), {"container": container, "line": line})
+    return route, fields(line, _formats()[route["format"]])
 
 
 @cache
@@ -100,6 +106,8 @@ def _moment(line: str) -> datetime:
 def fields(line: str, form: Mapping[str, Any]) -> dict[str, str]:
     """Metadata of a line, as roles/loki_stack/vars/main/formats.yml and docs/fields.md describe it."""
     values = _parsed(line, form)
+    if values is None:
+        return {"parse_error": "json"}
     found = {name: _first(values, keys) for name, keys in form["fields"].items()}
     if form["parser"] == "pgaudit":
         row = next(csv.reader([values["message"].removeprefix("AUDIT: ")]))
@@ -113,12 +121,13 @@ def fields(line: str, form: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value and form["drop"].get(name) != value}
 
 
-def _parsed(line: str, form: Mapping[str, Any]) -> dict[str, Any]:
+def _parsed(line: str, form: Mapping[str, Any]) -> dict[str, Any] | None:
     if form["parser"] in ("json", "pgaudit"):
         try:
-            return json.loads(line)
+            values = json.loads(line)
         except json.JSONDecodeError:
-            return {}
+            return None
+        return values if isinstance(values, dict) else None
     if form["parser"] == "regex" and (match := re.search(form["pattern"].strip(), line)):
         return match.groupdict()
     return {}
