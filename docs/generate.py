@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what can be generated of the documentation: docs/ports.md and the table of inputs in each role's README.
+"""Write what can be generated of the documentation: docs/ports.md and docs/inputs.md.
 
 docs/generate.py            writes
 docs/generate.py --check    says what is out of date, and writes nothing
@@ -17,8 +17,6 @@ import jinja2
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN = "<!-- inputs: written by docs/generate.py -->"
-END = "<!-- end of inputs -->"
 
 
 def main(arguments: list[str]) -> int:
@@ -35,12 +33,11 @@ def main(arguments: list[str]) -> int:
 def documents(root: Path) -> Iterator[tuple[Path, str]]:
     """Every generated document with the text that it should have."""
     yield root / "docs" / "ports.md", ports(_variables(root / "group_vars" / "all" / "network.yml"))
-    for spec in sorted(root.glob("roles/*/meta/argument_specs.yml")):
-        role = spec.parent.parent
-        readme = role / "README.md"
-        if readme.exists() and BEGIN in readme.read_text(encoding="utf-8"):
-            options = _yaml(spec)["argument_specs"]["main"].get("options", {})
-            yield readme, with_inputs(readme.read_text(encoding="utf-8"), inputs(options, defaults_of(role)))
+    specs = {path.parent.parent.name: path for path in sorted(root.glob("roles/*/meta/argument_specs.yml"))}
+    roles = {
+        role: (_yaml(path)["argument_specs"]["main"], defaults_of(path.parent.parent)) for role, path in specs.items()
+    }
+    yield root / "docs" / "inputs.md", all_inputs(roles)
 
 
 def ports(network: Mapping[str, Any]) -> str:
@@ -64,6 +61,22 @@ def ports(network: Mapping[str, Any]) -> str:
     )
 
 
+def all_inputs(roles: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Every role's inputs in one document."""
+    head = (
+        "<!-- Written by docs/generate.py from roles/*/meta/argument_specs.yml and defaults. -->\n"
+        "# Inputs of the roles\n\n"
+        "Each may be set in an inventory's `group_vars/all/settings.yml`; a misspelt one is refused before anything\n"
+        "changes. *see defaults*: too long for a table, or computed from others.\n"
+    )
+    sections = [
+        f"\n## [{role}](../roles/{role})\n\n{spec['short_description']}.\n\n{inputs(spec['options'], defaults)}"
+        for role, (spec, defaults) in roles.items()
+        if spec.get("options")
+    ]
+    return head + "".join(sections)
+
+
 def inputs(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The inputs of one role."""
     rows = [
@@ -76,14 +89,6 @@ def inputs(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         for name, option in options.items()
     ]
     return _table(("input", "type", "default", "effect"), rows)
-
-
-def with_inputs(readme: str, table: str) -> str:
-    before, _, rest = readme.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"{BEGIN} has no {END}")
-    return f"{before}{BEGIN}\n{table}{END}{after}"
 
 
 def defaults_of(role: Path) -> dict[str, Any]:

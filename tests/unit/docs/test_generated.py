@@ -54,11 +54,10 @@ def test_an_input_is_a_row() -> None:
     ]
 
 
-def test_only_the_block_of_a_readme_is_written() -> None:
-    readme = f"# x\n\n{generate.BEGIN}\nold\n{generate.END}\nmore\n"
-    assert generate.with_inputs(readme, "new\n") == f"# x\n\n{generate.BEGIN}\nnew\n{generate.END}\nmore\n"
-    with pytest.raises(ValueError, match="has no"):
-        generate.with_inputs(f"{generate.BEGIN}\n", "new\n")
+def test_every_role_is_a_section() -> None:
+    text = dict(generate.documents(ROOT))[ROOT / "docs" / "inputs.md"]
+    roles = {path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml")}
+    assert {f"## [{role}](../roles/{role})" for role in roles} <= set(text.splitlines())
 
 
 def test_a_stale_document_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
