@@ -122,9 +122,9 @@ def test_pools_that_fit():
 
 def test_the_arithmetic_in_one_sentence():
     assert pools(TOVPLAY, {"name": "reports", "max_db_connections": 80}) == [
-        "pgbouncer_databases: TovPlay 25 + reports 80 = 105 server connections, but PostgreSQL at 127.0.0.1:5432 leaves "
-        "77 (100 max_connections - 3 for superusers - 20 kept for direct clients); lower max_db_connections or raise "
-        "postgresql_max_connections."
+        "pgbouncer_databases: TovPlay 25 + reports 80 = 105 server connections, but PostgreSQL at 127.0.0.1:5432 "
+        "leaves 77 (100 max_connections - 3 for superusers - 20 kept for direct clients); lower max_db_connections "
+        "or raise postgresql_max_connections."
     ]
     assert pools(TOVPLAY, nofile=1024) == [
         "pgbouncer_limit_nofile: 1000 clients + 25 servers + 64 of its own = 1089 file descriptors, but the limit is "

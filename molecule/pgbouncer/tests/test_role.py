@@ -1,0 +1,196 @@
+"""The role: what it refuses, what a change costs the clients, and what a converge that died leaves to the next."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+
+import pytest
+from conftest import APP, HOST, MONITOR, console, on_host, succeed
+
+testinfra_hosts = [f"docker://{HOST}"]
+INI = "/etc/tovplay/pgbouncer/pgbouncer.ini"
+LIVE = "/etc/tovplay/pgbouncer/userlist.txt"
+MARKER = "/var/lib/tovplay/applied/pgbouncer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_the_scenario_has_it(converge):
+    """Both versions have been here before; from now on, and at the end, the scenario's own inputs."""
+    succeed(converge())
+    yield
+    succeed(converge())
+
+
+def started(host) -> str:
+    return host.check_output("docker inspect -f '{{.State.StartedAt}}' pgbouncer")
+
+
+def setting(name: str) -> str:
+    return next(row["value"] for row in console("SHOW CONFIG")[0] if row["key"] == name)
+
+
+def while_connected(action, **parameters):
+    """Run something while a client is connected; what that client then gets."""
+    answer = {}
+    wait = "for i in $(seq 600); do [ -e /tmp/go ] && break; sleep 0.1; done; rm -f /tmp/go"
+    client = threading.Thread(target=lambda: answer.update(on_host("held", command=wait, **APP, **parameters)))
+    client.start()
+    try:
+        action()
+    finally:
+        subprocess.run(["docker", "exec", HOST, "touch", "/tmp/go"], check=True)  # noqa: S108
+        client.join()
+    return answer
+
+
+def test_everything_that_a_type_cannot_say_in_one_refusal(refusal):
+    said = refusal(
+        "pgbouncer_databases: TovPlay 25 + reports 80 = 105 server connections, but PostgreSQL at 127.0.0.1:5432 "
+        "leaves 77 (100 max_connections - 3 for superusers - 20 kept for direct clients)",
+        pgbouncer_databases=[
+            {"name": "TovPlay"},
+            {"name": "reports", "max_db_connections": 80},
+            {"name": 'a"b', "host": "db2"},
+        ],
+        pgbouncer_listen_addresses=["127.0.0.1", "192.0.2.7"],
+        pgbouncer_limit_nofile=512,
+        pgbouncer_settings={"max_client_con": 5, "listen_port": 1, "transaction_timeout": 5},
+        pgbouncer_users=[{"name": "tovplay_monitor", "password": "changeme"}],
+        pgbouncer_admin_users=["ghost"],
+    )
+    for sentence in (
+        """'a"b' is a name that pgbouncer.ini cannot hold""",
+        "db2:5432 is another host, so the connection needs TLS and a checked certificate",
+        "other hosts reach 192.0.2.7, so passwords need TLS",
+        "file descriptors, but the limit is 512",
+        "max_client_con is no setting of PgBouncer",
+        "listen_port is decided by an input",
+        "transaction_timeout came with PgBouncer 1.25 and this host runs 1.18.0",
+        "'tovplay_monitor' still has a placeholder as its password",
+        "pgbouncer_admin_users: 'ghost' is not in pgbouncer_users",
+    ):
+        assert sentence in said
+    assert "changeme" not in said
+
+
+WRONG_TYPES = [
+    ("port", {"pgbouncer_port": "six"}, "pgbouncer_port"),
+    ("mode", {"pgbouncer_pool_mode": "sessions"}, "value of pgbouncer_pool_mode must be one of"),
+    ("forced-user", {"pgbouncer_databases": [{"name": "TovPlay", "user": "everybody"}]}, "pgbouncer_databases.user"),
+    ("no-database", {"pgbouncer_databases": []}, "pgbouncer_databases is empty; list at least one"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "sentence"), [row[1:] for row in WRONG_TYPES], ids=[row[0] for row in WRONG_TYPES])
+def test_wrong_types_are_refused(refusal, inputs, sentence):
+    refusal(sentence, **inputs)
+
+
+def test_a_hostile_user_is_refused_by_name(refusal, host):
+    before = host.file(LIVE).content
+    users = [{"name": 'evil" ""\n"admin2" "pw', "password": "long enough 1", "server_role": False}]
+    said = refusal(
+        "the name has a control character or line break",
+        pgbouncer_users=users,
+        pgbouncer_stats_users=[],
+        pgbouncer_probe_user="",
+    )
+    assert "long enough" not in said
+    assert host.file(LIVE).content == before
+
+
+def test_what_the_daemon_refuses_never_lands(host, converge):
+    before = host.file(INI).content, started(host)
+    done = converge(pgbouncer_client_tls_sslmode="require", pgbouncer_settings={"client_tls_protocols": "nonsense"})
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "the old files are untouched" in said
+    assert "nonsense" in said
+    assert (host.file(INI).content, started(host)) == before
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
+
+
+def test_a_setting_that_can_be_reloaded_keeps_every_client(host, converge):
+    before = started(host)
+    answer = while_connected(lambda: succeed(converge(pgbouncer_settings={"query_timeout": 600})))
+    assert answer["rows"] == [{"session_user": APP["user"]}]
+    assert float(setting("query_timeout")) == 600
+    assert started(host) == before
+
+
+def test_a_setting_that_needs_a_restart_gets_one(host, converge):
+    before = started(host)
+    succeed(converge(pgbouncer_settings={"pkt_buf": 8192}))
+    assert setting("pkt_buf") == "8192"
+    assert started(host) != before
+
+
+def test_tls_on_both_sides(host, converge):
+    tls = {"pgbouncer_client_tls_sslmode": "require", "pgbouncer_server_tls_sslmode": "verify-full"}
+    succeed(converge(**tls, pgbouncer_admin_users=["tovplay_monitor"]))
+    assert "SSL required" in on_host("query", statement="SELECT 1", sslmode="disable", **APP)["error"]
+    checked = {"sslmode": "verify-full", "sslrootcert": "/etc/tovplay/pki/ca.crt"}
+    assert "rows" in on_host("query", statement="SELECT 1", **checked, **APP)
+    servers = on_host("query", statement="SHOW SERVERS", dbname="pgbouncer", **checked, **MONITOR)["rows"]
+    assert [row["tls"].split("/")[0] for row in servers] == ["TLSv1.3"] * len(servers) != []
+    # While it lasts: who is named an admin is one over TCP too.
+    assert on_host("query", statement="RELOAD", dbname="pgbouncer", **checked, **MONITOR)["rows"] == []
+
+
+def test_check_mode_shows_names_and_no_secret(host, converge):
+    before = host.file(LIVE).content
+    rotated = [{**APP, "name": APP["user"], "password": "rotated secret 1"}, {"name": MONITOR["user"], **MONITOR}]
+    rotated = [{"name": user["name"], "password": user["password"]} for user in rotated]
+    out = succeed(converge(check=True, pgbouncer_users=rotated))
+    assert f'+"{APP["user"]}" scram-sha-256 (new secret)' in out
+    assert "rotated secret" not in out
+    assert "SCRAM-SHA-256$" not in out
+    assert host.file(LIVE).content == before
+
+
+def test_a_converge_killed_before_its_handler_is_finished_by_the_next(host, converge):
+    host.check_output(f"rm {MARKER}")  # the state that a kill between file and reload leaves behind
+    since = host.check_output("date +%s")
+    succeed(converge())
+    assert host.file(MARKER).exists
+    assert "RELOAD command issued" in host.check_output(f"docker logs --since {since} pgbouncer 2>&1")
+    assert "changed=0" in succeed(converge())
+
+
+def test_a_converge_killed_while_paused_lets_everybody_go_on(converge):
+    console('PAUSE "TovPlay"')
+    assert [row["paused"] for row in console("SHOW DATABASES")[0] if row["name"] == "TovPlay"] == ["1"]
+    succeed(converge())
+    assert [row["paused"] for row in console("SHOW DATABASES")[0] if row["name"] == "TovPlay"] == ["0"]
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
+
+
+def test_a_userlist_edited_by_hand_is_whole_again(host, converge):
+    host.check_output(f"printf '\"half a line' >> {LIVE}")
+    succeed(converge())
+    assert host.file(LIVE).content.count(b"\n") == 2
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
+
+
+def test_a_transaction_that_does_not_end_is_not_waited_for(converge):
+    def pause():
+        done = converge(playbook="restart.yml", pgbouncer_pause_timeout=2)
+        assert done.returncode != 0
+        assert "PgBouncer could not be paused within 2 s" in " ".join(done.stdout.split()), done.stdout[-2000:]
+
+    answer = while_connected(pause, begin=True)
+    assert answer["rows"] == [{"session_user": APP["user"]}], answer
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
+
+
+def test_nothing_to_pause_is_refused_or_fine_as_asked(host, converge):
+    host.check_output("docker stop pgbouncer")
+    try:
+        done = converge(playbook="restart.yml", pgbouncer_pause_requires_pooler=True)
+        assert done.returncode != 0
+        assert f"No PgBouncer answers on {HOST}" in " ".join(done.stdout.split()), done.stdout[-2000:]
+        succeed(converge(playbook="restart.yml", pgbouncer_pause_requires_pooler=False))
+    finally:
+        succeed(converge())
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
