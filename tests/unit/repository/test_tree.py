@@ -147,7 +147,9 @@ def test_an_inventory_loads_the_platforms_variables(inventory: str, host: str) -
 def test_an_inventory_has_every_group_of_the_playbooks(inventory: str) -> None:
     groups = read(ROOT / "inventory" / inventory / "hosts.yml")["all"]["children"]
     plays = [play for path in (ROOT / "playbooks").glob("*.yml") for play in read(path)]
-    assert {play["hosts"] for play in plays if "hosts" in play} - {"all", "localhost"} <= set(groups)
+    patterns = {name.strip("!&") for play in plays for name in re.split(r"[:,]\s*", play.get("hosts", "all"))}
+    known = {*groups, *(host for group in groups.values() for host in group["hosts"]), "all", "localhost"}
+    assert {name.partition("[")[0] for name in patterns} <= known
     assert {host for group in groups.values() for host in group["hosts"]} == set(INVENTORIES[inventory])
 
 
