@@ -51,6 +51,14 @@ molecule: bootstrap  ## one scenario: make molecule ROLE=pgbouncer
 bench: bootstrap  ## benchmarks: make bench BENCH=pgbouncer
 	@bench/$(BENCH)/run
 
+.PHONY: query
+query: bootstrap  ## forensic questions: make query, or tools/query 1 user_id=123
+	@tools/query
+
+.PHONY: docs
+docs: bootstrap  ## write the documents that are made from the code: ports and inputs
+	@docs/generate.py
+
 .PHONY: lock
 lock: bootstrap  ## pin requirements.in anew
 	@pip-compile --quiet --generate-hashes --strip-extras --no-emit-find-links --no-emit-index-url --allow-unsafe \

@@ -179,6 +179,12 @@ OVER_ROOT += ["sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"']
 SHORTEST_SECRET_LINE = 6
 
 
+class ConfigFilesModule(AnsibleModule):
+    def _log_invocation(self) -> None:
+        """Say in the host's journal that it ran, without the files' contents: the journal travels, secrets must not."""
+        self.log(f"Invoked for {self.params['root']}: {', '.join(f['path'] for f in self.params['files'])}")
+
+
 def account_id(module: AnsibleModule, kind: str, name: str) -> int | None:
     """Number of a user or group; None in check mode when a task before us would have created it."""
     if name.isdigit():
@@ -286,7 +292,7 @@ def validate(module: AnsibleModule, root: Path, files: list[Wanted], absent: lis
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = ConfigFilesModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     for entry in module.params["files"]:
         if entry["secret"]:
             module.no_log_values.add(entry["content"])

@@ -27,8 +27,8 @@ LOCK = "/run/tovplay/converge.lock"
             {"vault_loki_reader_password": ""}, "vault_loki_reader_password: empty or still", id="empty-secret"
         ),
         pytest.param(
-            {"vault_pgbouncer_admin_password": "CHANGE_ME"},
-            "vault_pgbouncer_admin_password: empty or still a placeholder",
+            {"vault_pgbouncer_auth_password": "CHANGE_ME"},
+            "vault_pgbouncer_auth_password: empty or still a placeholder",
             id="placeholder",
         ),
         pytest.param(
