@@ -1,7 +1,7 @@
 """Fill the empty tables once: `python -m tovplay.seed --players 2000`.
 
-The database itself remembers that it was filled. So a table that somebody has emptied since then stays
-empty: made-up rows must never cover the traces of a wipe.
+The database itself remembers, in its comment, that it was filled. So tables that somebody has emptied or dropped
+since then stay empty: made-up rows must never cover the traces of a wipe.
 """
 
 from __future__ import annotations
@@ -35,9 +35,13 @@ def main() -> None:
         print(f"filled with {fill(connection, players, password)} rows")
 
 
+def remark(connection: Connection) -> str:
+    database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    return connection.scalar(text(f"SELECT shobj_description({database}, 'pg_database')")) or ""
+
+
 def filled(connection: Connection) -> bool:
-    comment = connection.scalar(text("""SELECT obj_description('"User"'::regclass, 'pg_class')"""))
-    return comment == MARK or connection.scalar(select(func.count()).select_from(User)) > 0
+    return MARK in remark(connection) or connection.scalar(select(func.count()).select_from(User)) > 0
 
 
 def fill(connection: Connection, players: int, password: str) -> int:
@@ -53,8 +57,18 @@ def fill(connection: Connection, players: int, password: str) -> int:
                 text("SELECT setval(pg_get_serial_sequence(:table, 'id'), :last)"),
                 {"table": f'"{name}"', "last": len(table_rows)},
             )
-    connection.execute(text(f"""COMMENT ON TABLE "User" IS '{MARK}'"""))
+    remember(connection)
     return sum(map(len, rows.values()))
+
+
+def remember(connection: Connection) -> None:
+    """Comments take no parameters, so the server puts the statement together; what was remarked before stays."""
+    whole = " · ".join(filter(None, (remark(connection), MARK)))
+    statement = connection.scalar(
+        text("SELECT format('COMMENT ON DATABASE %I IS %L', current_database(), CAST(:remark AS text))"),
+        {"remark": whole},
+    )
+    connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 if __name__ == "__main__":
