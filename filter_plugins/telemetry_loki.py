@@ -95,6 +95,7 @@ def _limits(settings: JSON) -> dict[str, Any]:
         "discover_service_name": [],
         "discover_log_levels": False,
         "volume_enabled": True,
+        "shard_streams": {"enabled": False},  # would give busy streams a fourth label
         "ingestion_rate_mb": rate,
         "ingestion_burst_size_mb": burst,
         "per_stream_rate_limit": f"{rate}MB",
