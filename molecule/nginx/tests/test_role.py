@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from wire import NAME, request, send
+from wire import NAME, SECRETS, request, send
 
 testinfra_hosts = [f"docker://{NAME}"]
 
@@ -134,12 +134,14 @@ def test_back_to_the_scenarios_own_sites(converge, ask):
     assert ask("GET", "/").all("strict-transport-security") == []
 
 
-def test_check_mode_with_a_change_changes_nothing_and_shows_no_secret(host, converge):
+def test_check_mode_with_a_change_changes_nothing_and_shows_no_secret(host, converge, monkeypatch):
+    monkeypatch.setenv("ANSIBLE_VERBOSITY", "3")
     before = host.check_output("sha256sum /etc/nginx/conf.d/* /etc/tovplay/nginx/*")
     done = converge(check=True, nginx_reader_passwords={"loki-reader": "another-password-4711"})
     assert done.returncode == 0, done.stdout[-2000:]
     assert "loki-gateway.htpasswd" in done.stdout
-    assert "another-password" not in done.stdout and "$6$" not in done.stdout
+    assert "another-password" not in done.stdout and SECRETS["vault_loki_reader_password"] not in done.stdout
+    assert "$6$" not in done.stdout
     assert host.check_output("sha256sum /etc/nginx/conf.d/* /etc/tovplay/nginx/*") == before
 
 
