@@ -201,6 +201,10 @@ def _is_local(host: str, networks: Sequence[str]) -> bool:
 
 
 def pgbouncer_database_problems(databases: Sequence[Mapping[str, object]]) -> list[str]:
+    if not databases:
+        return [
+            "pgbouncer_databases: is empty; list at least one, such as {name: TovPlay, host: 127.0.0.1, port: 5432}."
+        ]
     problems, seen = [], set()
     for database in databases:
         name = str(database["name"])

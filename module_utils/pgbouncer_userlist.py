@@ -28,8 +28,7 @@ PLAIN, SCRAM, MD5, VERIFIER = "plain", "scram-sha-256", "md5", "verifier"
 METHODS = (PLAIN, SCRAM, MD5, VERIFIER)
 
 _BLANKS = " \t\r\v\f"
-# The look-ahead keeps the daemon's rule: two quotes are always one inside a field, never an end and a start.
-_QUOTED = r'"((?:[^"]|"")*)"(?!")'
+_QUOTED = r'"((?:[^"]|"")*)"'
 # A third field is what mkauth.py of PgBouncer up to 1.18 writes; the daemon ignores it, and so do we.
 _LINE = re.compile(rf"{_QUOTED}[{_BLANKS}]+{_QUOTED}(?:[{_BLANKS}]+{_QUOTED})?")
 

@@ -121,8 +121,8 @@ def test_pools_that_fit():
 
 
 def test_the_arithmetic_in_one_sentence():
-    assert pools(TOVPLAY, {"name": "reports", "max_db_connections": 80}) == [
-        "pgbouncer_databases: TovPlay 25 + reports 80 = 105 server connections, but PostgreSQL at 127.0.0.1:5432 "
+    assert pools(TOVPLAY, {"name": "reports", "max_db_connections": 60}) == [
+        "pgbouncer_databases: TovPlay 25 + reports 60 = 85 server connections, but PostgreSQL at 127.0.0.1:5432 "
         "leaves 77 (100 max_connections - 3 for superusers - 20 kept for direct clients); lower max_db_connections "
         "or raise postgresql_max_connections."
     ]
@@ -157,6 +157,7 @@ def test_database_names_that_the_file_cannot_hold(name, why):
 
 def test_database_problems():
     assert pb.pgbouncer_database_problems([TOVPLAY, {"name": "b", "dbname": "any \u05d0 name"}]) == []
+    assert "list at least one" in pb.pgbouncer_database_problems([])[0]
     assert "listed twice" in pb.pgbouncer_database_problems([TOVPLAY, TOVPLAY])[0]
     assert "control character in dbname" in pb.pgbouncer_database_problems([{"name": "a", "dbname": "x\ny"}])[0]
 

@@ -55,7 +55,7 @@ def run(tmp_path, capsys, monkeypatch):
             pgbouncer_userlist.main()
         out, err = capsys.readouterr()
         result = json.loads(out)
-        result["shown"] = json.dumps({k: v for k, v in result.items() if k != "invocation"}) + err
+        result["shown"] = out + err
         return result
 
     run.path = path
@@ -121,7 +121,8 @@ def test_an_unreachable_server_is_an_error_but_not_in_a_dry_run(run):
     assert "connection refused" in run([user()], server=unreachable)["msg"]
     dry = run([user(), user("b", method="verifier", password=None)], server=unreachable, check=True)
     assert dry["added"] == ["a", "b"]
-    assert "not compared with PostgreSQL" in str(dry["warnings"])
+    # Where Ansible's controller code is loaded too, a warning is printed, and wrapped, instead of answered.
+    assert "not compared with PostgreSQL" in " ".join(dry["shown"].split())
 
 
 def test_a_broken_file_is_refused_or_replaced_whole(run):
