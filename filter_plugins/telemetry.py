@@ -164,7 +164,7 @@ def _format(name: str, form: JSON) -> Format:
 
 
 def log_mounts(flows: Iterable[Flow], roots: Iterable[str]) -> list[dict[str, Any]]:
-    """Mounts of what a shipper's container must see: the known root that holds a path, else the path's own directory."""
+    """What a shipper's container must see: the known root that holds a path, else the path's own directory."""
     wanted: set[str] = set()
     for flow in flows:
         for path in [*flow["paths"], *flow["rotated"]]:

@@ -81,8 +81,8 @@ def _sink(flows: list[JSON], formats: JSON, settings: JSON) -> dict[str, Any]:
         "healthcheck": {"enabled": False},  # a shipper starts before its store, too
     }
     if settings["push_url"].startswith("https:"):
-        names = {"ca": "ca_file", "cert": "crt_file", "key": "key_file"}
-        files = {names[key]: path for key, path in settings["tls"].items()}
+        own = {"ca": "ca_file", "cert": "crt_file", "key": "key_file"}
+        files = {own[key]: path for key, path in settings["tls"].items()}
         sink["tls"] = {**files, "verify_certificate": True, "verify_hostname": True}
     return sink
 

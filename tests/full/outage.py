@@ -98,7 +98,7 @@ def outage(host: str, label: str, shipper: str, factor: float) -> Result:
     seconds, since, mark = down + 9, time.time() - 1, f"outage-{int(time.time())}"
     written: list[int] = []
     writer = threading.Thread(target=lambda: written.append(int(on(host, "python3", "-c", WRITER, mark, str(seconds)))))
-    patience = down + 16  # after which the canary calls an entry missing
+    patience = down + 12  # after which the canary calls an entry missing
     start_canary(host, label, patience)
     try:
         writer.start()
@@ -116,7 +116,7 @@ def outage(host: str, label: str, shipper: str, factor: float) -> Result:
         writer.join()
         wait_until_ready(host)
         counted = settled(host, label, mark, written[0], since)
-        time.sleep(max(0.0, stopped + patience + 4 - time.monotonic()))
+        time.sleep(max(0.0, stopped + down + patience + 2 - time.monotonic()))
         canary = canary_counters(host)
         if canary["missing_entries_total"]:
             sys.stderr.write(on(host, "sh", "-c", f"docker logs {CANARY} 2>&1 >/dev/null | tail -n 20") + "\n")

@@ -13,7 +13,7 @@ import yaml
 
 HOST = "tovplay-loki-stack"
 SHIPPERS = {"otelcol": HOST, "promtail": "promtail"}  # and their label `host`
-GOLDEN = yaml.safe_load((Path(__file__).parent.parent / "golden.yml").read_text(encoding="utf-8"))
+GOLDEN = yaml.safe_load((Path(__file__).parent.parent / "files/golden.yml").read_text(encoding="utf-8"))
 FILES = {
     "nginx_access": "/var/log/nginx/access.json.log",
     "nginx_error": "/var/log/nginx/error.log",

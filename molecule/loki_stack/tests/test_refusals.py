@@ -23,7 +23,7 @@ def test_settings_that_cannot_work(converge):
     cases = [{"inputs": inputs, "sentence": sentence} for inputs, sentence in CASES]
     done = converge(playbook="refusals.yml", cases=cases)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert done.stdout.count("Compare the sentence") == len(CASES)
+    assert done.stdout.count("refusal | Compare the sentence") == len(CASES)
     assert "changed=0" in done.stdout
 
 

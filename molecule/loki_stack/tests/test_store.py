@@ -46,6 +46,11 @@ def test_its_own_containers_have_the_least_rights():
         assert all(bind.startswith("/var/lib/tovplay/") for bind in writable)
 
 
+def test_the_collector_is_killed_and_not_asked_to_end():
+    """Asked to end while its queue is full, it loses what it has just read."""
+    assert json.loads(run("docker", "inspect", "otelcol"))[0]["Config"]["StopSignal"] == "SIGKILL"
+
+
 @pytest.mark.parametrize(
     ("log_class", "period"),
     [("audit", "90d"), ("database", "90d"), ("platform", "30d"), ("container", "30d"), ("debug", "1w")],

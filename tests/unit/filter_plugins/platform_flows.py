@@ -18,7 +18,7 @@ def load(path: Path) -> dict:
 ROLE_FORMATS = load(ROLE / "vars/main/formats.yml")
 SHIPPER_VARS = load(ROLE / "vars/main/shipper.yml")
 SOURCES = load(ROOT / "group_vars/all/flows.yml")["telemetry_log_sources"]
-GOLDEN = load(ROOT / "molecule/loki_stack/golden.yml")
+GOLDEN = load(ROOT / "molecule/loki_stack/files/golden.yml")
 
 
 def at(line: str, moment: float) -> str:
