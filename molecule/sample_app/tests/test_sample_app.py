@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from psycopg2.extensions import parse_dsn
 
 NAME = "tovplay-sample-app"
 testinfra_hosts = [f"docker://{NAME}"]
@@ -89,6 +90,19 @@ def test_the_application_may_not_change_tables(host):
         assert sql(host, f"""SELECT has_table_privilege('raz@tovtech.org', '"User"', '{right}')""") == "f"
     for right in ("SELECT", "INSERT", "UPDATE", "DELETE"):
         assert sql(host, f"""SELECT has_table_privilege('raz@tovtech.org', '"User"', '{right}')""") == "t"
+
+
+def test_the_database_address_is_one_that_libpq_reads_too(host):
+    """SQLAlchemy forgives an unescaped `@`; every other client of the same variable does not."""
+    environment = json.loads(host.check_output("docker inspect --format '{{json .Config.Env}}' tovplay-backend"))
+    (address,) = [value.partition("=")[2] for value in environment if value.startswith("DATABASE_URL=")]
+    assert parse_dsn(address) == {
+        "user": "raz@tovtech.org",
+        "password": SECRETS["vault_postgresql_app_password"],
+        "host": "host.docker.internal",
+        "port": "6432",
+        "dbname": "TovPlay",
+    }
 
 
 def test_the_application_comes_through_the_pooler_alone(host, call, admin):
