@@ -5,12 +5,19 @@ from __future__ import annotations
 import subprocess
 import threading
 
+import pytest
 from conftest import APP, HOST, MONITOR, console, on_host, succeed
 
 testinfra_hosts = [f"docker://{HOST}"]
 INI = "/etc/tovplay/pgbouncer/pgbouncer.ini"
 LIVE = "/etc/tovplay/pgbouncer/userlist.txt"
 MARKER = "/var/lib/tovplay/applied/pgbouncer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_the_scenario_has_it(converge):
+    """Both versions have been here before."""
+    succeed(converge())
 
 
 def started(host) -> str:
