@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
-def docker_volumes(mounts: Sequence[Mapping[str, object]]) -> list[str]:
+def docker_volumes(mounts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Bind mounts `[{source, target, read_only}]` in Docker's notation `source:target:ro|rw`."""
     return [f"{m['source']}:{m['target']}:{'ro' if m.get('read_only') else 'rw'}" for m in mounts]
 

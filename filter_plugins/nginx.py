@@ -7,10 +7,11 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from passlib.hash import sha512_crypt
 
-Site = Mapping[str, object]
+Site = Mapping[str, Any]
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}\Z")
 HOST_PORT = re.compile(r"^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})\Z")
@@ -67,7 +68,7 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
     return None
 
 
-def _gateway_problem(site: Site, passwords: Mapping[str, object]) -> str | None:
+def _gateway_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
     if site["type"] != "loki_gateway":
         return None
     name = site["name"]
@@ -107,7 +108,7 @@ def _clash(one: Site, other: Site) -> str | None:
 
 
 def nginx_problems(
-    sites: Sequence[Site], types: Mapping[str, Sequence[str]], passwords: Mapping[str, object], status_port: int
+    sites: Sequence[Site], types: Mapping[str, Sequence[str]], passwords: Mapping[str, Any], status_port: int
 ) -> list[str]:
     """One sentence about each thing that cannot work; passwords are never repeated."""
     shapes = [text for site in sites if (text := _shape_problem(site, types))]
@@ -127,7 +128,7 @@ def _hash(password: str, *salted_by: str) -> str:
     return sha512_crypt.using(rounds=5000, salt=salt).hash(password)
 
 
-def nginx_reader_files(sites: Sequence[Site], passwords: Mapping[str, object], host: str) -> list[dict]:
+def nginx_reader_files(sites: Sequence[Site], passwords: Mapping[str, Any], host: str) -> list[dict]:
     """The password file of every site that has readers, as config_files takes it."""
     return [
         {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-Settings = Mapping[str, object]
-Parameters = Mapping[str, Mapping[str, object]]
+Settings = Mapping[str, Any]
+Parameters = Mapping[str, Mapping[str, Any]]
 
 # What cfparser.c of libusual accepts as a key, in every version: quotes do not help, whatever the manual says.
 KEY = re.compile(r"[A-Za-z0-9_.*-]+")
@@ -50,11 +51,11 @@ def pgbouncer_known_settings(settings: Settings, version: str, parameters: Param
     return {k: v for k, v in settings.items() if _known_in(version, parameters.get(k, {}).get("since"))}
 
 
-def _connection(database: Mapping[str, object]) -> list[tuple[str, object]]:
+def _connection(database: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [(key, value) for key, value in database.items() if key != "name" and value is not None]
 
 
-def _connection_string(database: Mapping[str, object]) -> str:
+def _connection_string(database: Mapping[str, Any]) -> str:
     def quoted(value: object) -> str:
         text = _text(value)
         return text if BARE_VALUE.fullmatch(text) else "'" + text.replace("'", "''") + "'"
@@ -62,7 +63,7 @@ def _connection_string(database: Mapping[str, object]) -> str:
     return " ".join(f"{key}={quoted(value)}" for key, value in _connection(database))
 
 
-def pgbouncer_ini(settings: Settings, databases: Sequence[Mapping[str, object]]) -> str:
+def pgbouncer_ini(settings: Settings, databases: Sequence[Mapping[str, Any]]) -> str:
     """The file, read back before anybody gets it. [pgbouncer] stays last: validate.ini goes on inside it."""
     lines = ["[databases]", *(f"{d['name']} = {_connection_string(d)}" for d in databases)]
     lines += ["", "[pgbouncer]", *(f"{key} = {_text(value)}".rstrip() for key, value in settings.items())]
@@ -120,6 +121,7 @@ def pgbouncer_setting_problems(
 ) -> list[str]:
     """Sentences about pgbouncer_settings: names that do not exist, are ours, or come with a later version."""
     problems = []
+    text: str | None
     for name, value in settings.items():
         since = parameters.get(name, {}).get("since")
         if name not in parameters:
@@ -145,16 +147,16 @@ def _value_problem(value: str, kind: str) -> str | None:
     return None
 
 
-def _cap(database: Mapping[str, object], default: int) -> int:
+def _cap(database: Mapping[str, Any], default: int) -> int:
     return int(str(database["max_db_connections"])) if database.get("max_db_connections") is not None else default
 
 
-def _server(database: Mapping[str, object]) -> str:
+def _server(database: Mapping[str, Any]) -> str:
     return f"{database.get('host', '127.0.0.1')}:{database.get('port', 5432)}"
 
 
 def pgbouncer_pool_problems(
-    databases: Sequence[Mapping[str, object]],
+    databases: Sequence[Mapping[str, Any]],
     cap: int,
     max_client_conn: int,
     limit_nofile: int,
@@ -200,12 +202,13 @@ def _is_local(host: str, networks: Sequence[str]) -> bool:
     return any(network.version == address.version and address in network for network in local)
 
 
-def pgbouncer_database_problems(databases: Sequence[Mapping[str, object]]) -> list[str]:
+def pgbouncer_database_problems(databases: Sequence[Mapping[str, Any]]) -> list[str]:
     if not databases:
         return [
             "pgbouncer_databases: is empty; list at least one, such as {name: TovPlay, host: 127.0.0.1, port: 5432}."
         ]
     problems, seen = [], set()
+    text: str | None
     for database in databases:
         name = str(database["name"])
         if name == "pgbouncer":
@@ -230,7 +233,7 @@ def pgbouncer_database_problems(databases: Sequence[Mapping[str, object]]) -> li
 
 def pgbouncer_network_problems(
     addresses: Sequence[str],
-    databases: Sequence[Mapping[str, object]],
+    databases: Sequence[Mapping[str, Any]],
     client_tls: str,
     server_tls: str,
     local_networks: Sequence[str],
@@ -253,7 +256,7 @@ def pgbouncer_network_problems(
 
 
 def pgbouncer_user_problems(
-    users: Sequence[Mapping[str, object]], console_users: Mapping[str, Sequence[str]], probe_user: str
+    users: Sequence[Mapping[str, Any]], console_users: Mapping[str, Sequence[str]], probe_user: str
 ) -> list[str]:
     problems = []
     names = {str(u["name"]) for u in users if u.get("state", "present") == "present"}
@@ -292,17 +295,17 @@ def _same(wanted: str, shown: object) -> bool:
     return wanted == have
 
 
-def pgbouncer_unapplied(rows: Iterable[Mapping[str, object]], settings: Settings) -> list[str]:
+def pgbouncer_unapplied(rows: Iterable[Mapping[str, Any]], settings: Settings) -> list[str]:
     """Settings whose value in SHOW CONFIG is not ours; after a RELOAD, the ones that need a restart."""
     shown = {str(row["key"]): row["value"] for row in rows}
     return [name for name, value in settings.items() if name not in shown or not _same(_text(value), shown[name])]
 
 
 def pgbouncer_differences(
-    answers: Sequence[Sequence[Mapping[str, object]]],
+    answers: Sequence[Sequence[Mapping[str, Any]]],
     version: str,
     settings: Settings,
-    databases: Sequence[Mapping[str, object]],
+    databases: Sequence[Mapping[str, Any]],
     cap: int,
     users: Sequence[str],
 ) -> list[str]:
@@ -332,11 +335,11 @@ def pgbouncer_differences(
     return problems
 
 
-def pgbouncer_paused(rows: Iterable[Mapping[str, object]]) -> list[str]:
+def pgbouncer_paused(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [str(row["name"]) for row in rows if int(str(row["paused"]))]
 
 
-def pgbouncer_served(rows: Iterable[Mapping[str, object]]) -> list[str]:
+def pgbouncer_served(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Names in SHOW DATABASES without the console itself, which cannot be paused."""
     return [str(row["name"]) for row in rows if row["name"] != "pgbouncer"]
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -61,7 +62,8 @@ def _is_near(address: str, local_networks: Sequence[str]) -> bool:
     """Whether only this host and its containers reach the address."""
     network = ipaddress.ip_network(address)
     near = map(ipaddress.ip_network, local_networks)
-    return any(network.version == other.version and network.subnet_of(other) for other in near)
+    # The versions are equal there, which the type checker cannot see.
+    return any(n.version == network.version and network.subnet_of(n) for n in near)  # type: ignore[arg-type]
 
 
 def _listen_problem(address: str, local_networks: Sequence[str], tls: bool) -> str | None:
@@ -77,10 +79,10 @@ def _listen_problem(address: str, local_networks: Sequence[str], tls: bool) -> s
     )
 
 
-def postgresql_server_problems(inputs: Mapping[str, object]) -> list[str]:
+def postgresql_server_problems(inputs: Mapping[str, Any]) -> list[str]:
     """`inputs`: memory_mb, host_memory_mb, shared_buffers_percent, max_connections, listen_addresses,
     local_networks, tls, settings (what the user adds) and computed (names that the role decides)."""
-    problems = list(_memory_problems(inputs))
+    problems: list[str | None] = [*_memory_problems(inputs)]
     for address in inputs["listen_addresses"]:
         problems.append(_listen_problem(address, inputs["local_networks"], inputs["tls"]))
     twice = [name for name in inputs["settings"] if name in inputs["computed"]]
@@ -105,7 +107,7 @@ def _setting(name: str, value: object) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def postgresql_conf(settings: Mapping[str, object]) -> str:
+def postgresql_conf(settings: Mapping[str, Any]) -> str:
     """`name = value` lines; a list becomes a comma-separated string."""
     return "".join(f"{name} = {_setting(name, value)}\n" for name, value in settings.items())
 
@@ -115,7 +117,7 @@ def _hba_name(name: str) -> str:
     return name if PLAIN_NAME.match(name) else f'"{name}"'
 
 
-def _hba_line(rule: Mapping[str, object]) -> str:
+def _hba_line(rule: Mapping[str, Any]) -> str:
     fields = [
         str(rule["type"]),
         ",".join(map(_hba_name, rule["databases"])),
@@ -127,7 +129,7 @@ def _hba_line(rule: Mapping[str, object]) -> str:
     return "\t".join(field for field in fields if field)
 
 
-def postgresql_hba(current: str, rules: Iterable[Mapping[str, object]]) -> str:
+def postgresql_hba(current: str, rules: Iterable[Mapping[str, Any]]) -> str:
     """pg_hba.conf with our block on top, where it decides, and every foreign line below in its own order."""
     foreign, inside = [], False
     for line in current.splitlines(keepends=True):
@@ -141,7 +143,7 @@ def postgresql_hba(current: str, rules: Iterable[Mapping[str, object]]) -> str:
     return block + "".join(foreign)
 
 
-def _address_problem(rule: Mapping[str, object], local_networks: Sequence[str]) -> str | None:
+def _address_problem(rule: Mapping[str, Any], local_networks: Sequence[str]) -> str | None:
     address = str(rule.get("address") or "")
     if rule["type"] == "local":
         return f"has the address {address}, but a local rule has none; remove it" if address else None
@@ -160,7 +162,7 @@ def _address_problem(rule: Mapping[str, object], local_networks: Sequence[str]) 
     return f"lets {address} in without TLS; use type hostssl, or reject it"
 
 
-def _hba_problem(rule: Mapping[str, object], local_networks: Sequence[str]) -> str | None:
+def _hba_problem(rule: Mapping[str, Any], local_networks: Sequence[str]) -> str | None:
     odd = [x for x in [*rule["databases"], *rule["users"]] if re.search(r'["\x00-\x1f]', x)]
     if odd:
         return f"names {odd[0]!r}, which pg_hba.conf cannot hold; choose a name without quotes and control characters"
@@ -171,7 +173,7 @@ def _hba_problem(rule: Mapping[str, object], local_networks: Sequence[str]) -> s
     return _address_problem(rule, local_networks)
 
 
-def postgresql_hba_problems(rules: Sequence[Mapping[str, object]], local_networks: Sequence[str]) -> list[str]:
+def postgresql_hba_problems(rules: Sequence[Mapping[str, Any]], local_networks: Sequence[str]) -> list[str]:
     found = ((rule, _hba_problem(rule, local_networks)) for rule in rules)
     return [f"postgresql_hba_rules: {_hba_line(rule).replace(chr(9), ' ')!r} {text}." for rule, text in found if text]
 
@@ -186,7 +188,7 @@ def _name_problem(name: str) -> str | None:
     return None
 
 
-def _password_problem(role: Mapping[str, object]) -> str | None:
+def _password_problem(role: Mapping[str, Any]) -> str | None:
     if "password" not in role:
         return None  # logs in by peer or certificate, or not at all
     if not role.get("login", True):
@@ -202,7 +204,7 @@ def _password_problem(role: Mapping[str, object]) -> str | None:
 
 
 def postgresql_role_problems(
-    roles: Sequence[Mapping[str, object]], max_connections: int, reserved_connections: int
+    roles: Sequence[Mapping[str, Any]], max_connections: int, reserved_connections: int
 ) -> list[str]:
     problems, seen = [], set()
     for role in roles:
@@ -224,7 +226,7 @@ def postgresql_role_problems(
 
 
 def postgresql_database_problems(
-    databases: Sequence[Mapping[str, object]], roles: Sequence[Mapping[str, object]]
+    databases: Sequence[Mapping[str, Any]], roles: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     by_name = {str(role["name"]): role for role in roles}
     problems = []
@@ -260,7 +262,7 @@ def postgresql_deaf(addresses: Iterable[str], port: int, proc_net_tcp: str) -> l
     return [address for address in addresses if f"{_proc_address(address)}:{port:04X}" not in listening]
 
 
-def postgresql_memberships(roles: Iterable[Mapping[str, object]]) -> list[dict[str, str]]:
+def postgresql_memberships(roles: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [{"name": str(role["name"]), "group": str(group)} for role in roles for group in role.get("member_of") or []]
 
 

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,7 +39,7 @@ def unknown_inputs(variables: Iterable[str], roles_dir: str) -> list[str]:
     return sentences
 
 
-def useless_secrets(secrets: Mapping[str, object]) -> list[str]:
+def useless_secrets(secrets: Mapping[str, Any]) -> list[str]:
     """Names of `vault_*` variables whose value is empty or still a placeholder; values are never returned."""
     return sorted(
         name
@@ -48,7 +49,7 @@ def useless_secrets(secrets: Mapping[str, object]) -> list[str]:
     )
 
 
-def port_clashes(listeners: Sequence[Mapping[str, object]]) -> list[str]:
+def port_clashes(listeners: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences about listeners `{name, address, port}` of one host that would take the same port.
 
     0.0.0.0 covers every address, so it clashes with each of them.
@@ -65,7 +66,7 @@ def port_clashes(listeners: Sequence[Mapping[str, object]]) -> list[str]:
     return sentences
 
 
-def for_groups(entries: Sequence[Mapping[str, object]], group_names: Sequence[str]) -> list[Mapping[str, object]]:
+def for_groups(entries: Sequence[Mapping[str, Any]], group_names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Entries whose `groups` has one of the host's groups; an entry without `groups` is meant for every host."""
     return [e for e in entries if "groups" not in e or set(e["groups"]) & set(group_names)]
 
@@ -100,7 +101,7 @@ def converge_owner(user: str) -> dict[str, str | int]:
     }
 
 
-def converge_owner_gone(holder: Mapping[str, object], hours: float) -> bool:
+def converge_owner_gone(holder: Mapping[str, Any], hours: float) -> bool:
     """Whether a lock's holder cannot be at work any more.
 
     On this controller the process is looked up; of another one only the age is known.

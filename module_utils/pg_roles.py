@@ -8,6 +8,7 @@ import contextlib
 import os
 import pwd
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ansible.module_utils.pgbouncer_userlist import ServerRole, UserlistError
 
@@ -34,7 +35,7 @@ QUIET = """
 class Server:
     """One connection, closed without a commit unless `alter` made one."""
 
-    def __init__(self, login: Mapping[str, object]) -> None:
+    def __init__(self, login: Mapping[str, Any]) -> None:
         if not AVAILABLE:
             raise UserlistError("psycopg2 is not installed on this host")
         parameters = {
