@@ -260,8 +260,10 @@ def test_refused_in_one_sentence_before_anything_changes(refusal, variables, sen
 
 def test_a_list_of_libraries_that_would_win_is_refused(host, refusal):
     sql(host, "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain'")
-    refusal("postgresql.auto.conf sets shared_preload_libraries to auto_explain, which wins over every file")
-    sql(host, "ALTER SYSTEM RESET shared_preload_libraries")
+    try:
+        refusal("postgresql.auto.conf sets shared_preload_libraries to auto_explain, which wins over every file")
+    finally:
+        sql(host, "ALTER SYSTEM RESET shared_preload_libraries")
 
 
 def test_no_password_in_any_log(host, converge):
