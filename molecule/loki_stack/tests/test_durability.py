@@ -12,7 +12,7 @@ import pytest
 from lines import HOST, PLAIN, SHIPPERS, query, run, wait_for
 
 PROJECT = Path(__file__).parents[3]
-FACTOR = 100  # ten minutes become six seconds
+FACTOR = 150  # ten minutes become four seconds
 CONFIG = "/etc/tovplay/otelcol/config.yaml"
 
 sys.path.insert(0, str(PROJECT / "tests/full"))
