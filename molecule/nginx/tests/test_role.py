@@ -121,11 +121,12 @@ def test_a_renewed_certificate_is_loaded(host, converge):
     host.check_output(
         "cd /etc/tovplay/pki && cp -p host.crt /tmp && openssl req -x509 -key host.key -subj /CN=renewed -out host.crt"
     )
-    done = converge(nginx_sites=[APP])
-    served = host.check_output("openssl s_client -connect 127.0.0.1:443 </dev/null 2>&1 | grep subject=")
+    done = converge(nginx_sites=[APP | {"port": 9443}])
+    served = host.check_output("openssl s_client -connect 127.0.0.1:9443 </dev/null 2>&1 | grep subject=")
     host.check_output("cp -p /tmp/host.crt /etc/tovplay/pki/host.crt")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "renewed" in served
+    assert "tovplay-sites.conf" not in done.stdout, "the sites changed too, so this proves nothing"
 
 
 def test_back_to_the_scenarios_own_sites(converge, ask):
