@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import psycopg2
 from psycopg2 import sql
 
+STOP = Path("/root/stop")
 SOCKET = "/var/lib/tovplay/pgbouncer"
 POOLER_UID = 6432
 
@@ -90,15 +92,40 @@ def crowd(count, watch, **parameters):
     }
 
 
-def held(command, begin=False, **parameters):
-    """One client that is connected (or in a transaction) before and after a shell command."""
+def held(begin=False, **parameters):
+    """One client that is connected (or in a transaction) before and after the file STOP has come."""
+    begun = time.time()
     connection = connect(**parameters)
     ask(connection, "BEGIN" if begin else "SELECT 1")
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
+    while not STOP.exists() and time.time() - begun < 120:
+        time.sleep(0.1)
     try:
-        return {"rows": ask(connection, "SELECT session_user"), "command": done.returncode, "said": done.stderr}
+        return {"rows": ask(connection, "SELECT session_user")}
     except psycopg2.Error as error:
-        return {"error": str(error), "command": done.returncode, "said": done.stderr}
+        return {"error": str(error)}
+
+
+def load(count, **parameters):
+    """That many clients, one transaction after the other, until the file STOP is there; what they got, and when."""
+    begun, done, errors = time.time(), [], []
+
+    def work():
+        try:
+            with contextlib.closing(connect(**parameters)) as connection:
+                while not STOP.exists() and time.time() - begun < 120:
+                    ask(connection, "BEGIN")
+                    ask(connection, "SELECT pg_sleep(0.002)")
+                    ask(connection, "COMMIT")
+                    done.append(time.time())
+        except psycopg2.Error as error:
+            errors.append(str(error))
+
+    workers = [threading.Thread(target=work) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return {"transactions": len(done), "errors": errors, "first": min(done, default=0), "last": max(done, default=0)}
 
 
 def as_postgres(statements, fetch=False, dbname="postgres"):

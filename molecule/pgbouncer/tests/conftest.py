@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ansible.module_utils
@@ -44,6 +47,23 @@ def on_host(function: str, *, container_of: str | None = None, **arguments: obje
     done = subprocess.run(command, input=json.dumps(arguments), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def meanwhile(function: str, action: Callable[[], object], **arguments: object) -> dict:
+    """Run something while `held` or `load` is at work on the host, and hand back what that got."""
+    answer: dict = {}
+    remove = ["docker", "exec", HOST, "rm", "-f", "/root/stop"]
+    subprocess.run(remove, check=True)
+    client = threading.Thread(target=lambda: answer.update(on_host(function, **arguments)))
+    client.start()
+    time.sleep(1.5)
+    try:
+        action()
+    finally:
+        subprocess.run(["docker", "exec", HOST, "touch", "/root/stop"], check=True)
+        client.join()
+        subprocess.run(remove, check=True)
+    return answer
 
 
 def console(*statements: str) -> list[list[dict[str, str]]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
-
 import pytest
-from conftest import APP, HOST, MONITOR, console, on_host, succeed
+from conftest import APP, HOST, MONITOR, console, meanwhile, on_host, succeed
 
 testinfra_hosts = [f"docker://{HOST}"]
 INI = "/etc/tovplay/pgbouncer/pgbouncer.ini"
@@ -26,20 +23,6 @@ def started(host) -> str:
 
 def setting(name: str) -> str:
     return next(row["value"] for row in console("SHOW CONFIG")[0] if row["key"] == name)
-
-
-def while_connected(action, **parameters):
-    """Run something while a client is connected; what that client then gets."""
-    answer = {}
-    wait = "for i in $(seq 600); do [ -e /tmp/go ] && break; sleep 0.1; done; rm -f /tmp/go"
-    client = threading.Thread(target=lambda: answer.update(on_host("held", command=wait, **APP, **parameters)))
-    client.start()
-    try:
-        action()
-    finally:
-        subprocess.run(["docker", "exec", HOST, "touch", "/tmp/go"], check=True)  # noqa: S108
-        client.join()
-    return answer
 
 
 def test_everything_that_a_type_cannot_say_in_one_refusal(refusal):
@@ -97,7 +80,7 @@ def test_what_the_daemon_refuses_never_lands(host, converge):
 
 def test_a_setting_that_can_be_reloaded_keeps_every_client(host, converge):
     before = started(host)
-    answer = while_connected(lambda: succeed(converge(pgbouncer_settings={"query_timeout": 600})))
+    answer = meanwhile("held", lambda: succeed(converge(pgbouncer_settings={"query_timeout": 600})), **APP)
     assert answer["rows"] == [{"session_user": APP["user"]}]
     assert float(setting("query_timeout")) == 600
     assert started(host) == before
@@ -128,7 +111,7 @@ def test_a_transaction_that_does_not_end_is_not_waited_for(converge):
         assert done.returncode != 0
         assert "PgBouncer could not be paused within 2 s" in " ".join(done.stdout.split()), done.stdout[-2000:]
 
-    answer = while_connected(pause, begin=True)
+    answer = meanwhile("held", pause, begin=True, **APP)
     assert answer["rows"] == [{"session_user": APP["user"]}], answer
     assert "rows" in on_host("query", statement="SELECT 1", **APP)
 
