@@ -38,7 +38,9 @@ def package_tasks(rows) -> set[str]:
 def test_check_mode_on_the_bare_host_named_the_files_that_changed(records):
     promised, done = (files(rows) for rows in records)
     assert done - promised == set(), "changed, but check mode did not say so"
-    assert promised - done == set(), "check mode promised it, but it did not change"
+    # A directory that check mode names may come to be with a package, or with a file below it.
+    too_much = {path for path in promised - done if not any(other.startswith(f"{path}/") for other in done)}
+    assert too_much == set(), "check mode promised it, but it did not change"
 
 
 def test_check_mode_on_the_bare_host_named_the_packages(records):
