@@ -200,3 +200,12 @@ def test_secrets_in_headers_and_bodies_are_never_logged(logged):
     headers = {"Authorization": f"Bearer {CANARY}", "Cookie": f"session={CANARY}", "X-Api-Key": CANARY}
     _, line = logged(request("POST", "/api/login", headers, f'{{"password": "{CANARY}"}}'.encode()))
     assert CANARY not in str(line)
+
+
+@pytest.mark.parametrize("port", [443, 3443])
+def test_what_nginx_says_about_a_failed_request_stays_on_the_host(host, ask, port):
+    ask("POST", f"/loki/api/v1/push?close=1&token={CANARY}", {"Authorization": "x"}, port=port)
+    ask("GET", f"/?close=1&token={CANARY}", {"Referer": f"https://t.org/?code={CANARY}"}, port=443)
+    assert CANARY in host.file("/var/log/nginx/error-requests.log").content_string
+    for shipped in ("error.log", "access.json.log", "gateway.json.log"):
+        assert CANARY not in host.file(f"/var/log/nginx/{shipped}").content_string

@@ -18,7 +18,7 @@ def test_the_daemon_runs_and_starts_at_boot(host):
     assert host.service("nginx").is_enabled
 
 
-@pytest.mark.parametrize("path", ["access.json.log", "gateway.json.log"])
+@pytest.mark.parametrize("path", ["access.json.log", "gateway.json.log", "error-requests.log"])
 def test_logs_are_not_for_everybody(host, path):
     log = host.file(f"/var/log/nginx/{path}")
     assert (log.mode, log.user, log.group) == (0o640, "www-data", "adm")
