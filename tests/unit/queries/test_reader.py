@@ -11,7 +11,7 @@ from tests.golden.reader import ROOT, entries, read
 AROUND = {"container", "stream", "filename"}
 CASES = {
     case["id"]: case
-    for case in yaml.safe_load((ROOT / "molecule/loki_stack/golden.yml").read_text(encoding="utf-8"))
+    for case in yaml.safe_load((ROOT / "molecule/loki_stack/files/golden.yml").read_text(encoding="utf-8"))
     if case["source"] in ("nginx_access", "nginx_error", "postgres", "containers") and "metadata" in case
 }
 # The shippers refuse these; no golden line is like them.
