@@ -93,7 +93,7 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo() -> Demo:
-    first = run(*os.environ.get("TOVPLAY_E2E_UP", "make up").split(), name="up")
+    first = run("make", "up", name="up")
     assert first.code == 0, f"make up failed:\n{first.output[-6000:]}"
     secrets = yaml.safe_load((ROOT / "inventory/demo/group_vars/all/secrets.yml").read_text(encoding="utf-8"))
     prod, watch = (testinfra.get_host(f"docker://{name}") for name in ("tovplay-prod", "tovplay-watch"))
