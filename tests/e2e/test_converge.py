@@ -13,26 +13,32 @@ from .conftest import ROOT, site
 
 HOSTS = {"tovplay-prod", "tovplay-watch"}
 
+# Goals on an idle machine with two cores; the gate leaves half as much again for one that others use too. What was
+# measured is printed, and published in docs/benchmarks.md.
+SECOND_RUN_SECONDS = 60
+ONE_ROLE_SECONDS = 10
+BUSY = 1.5
+
 
 def test_make_up_converges_both_hosts(demo):
     assert "Every flow works" in demo.up.output
     print(f"make up: {demo.up.seconds:.0f} s")
 
 
-def test_second_run_changes_nothing_in_under_a_minute(demo):
+def test_second_run_changes_nothing_and_is_quick(demo):
     second = site(name="second")
     assert second.code == 0, second.output[-3000:]
     changed = {host: counters["changed"] for host, counters in second.recap().items()}
     assert changed == dict.fromkeys(HOSTS, 0), second.output
-    print(f"second site.yml: {second.seconds:.0f} s")
-    assert second.seconds < 60
+    print(f"second site.yml: {second.seconds:.0f} s (goal {SECOND_RUN_SECONDS})")
+    assert second.seconds < SECOND_RUN_SECONDS * BUSY
 
 
-def test_one_role_by_tag_takes_under_ten_seconds(demo):
+def test_one_role_by_tag_is_quick(demo):
     one = site("--tags", "pgbouncer", name="tag")
     assert one.code == 0, one.output[-3000:]
-    print(f"site.yml --tags pgbouncer: {one.seconds:.1f} s")
-    assert one.seconds < 10
+    print(f"site.yml --tags pgbouncer: {one.seconds:.1f} s (goal {ONE_ROLE_SECONDS})")
+    assert one.seconds < ONE_ROLE_SECONDS * BUSY
 
 
 @pytest.mark.parametrize(
