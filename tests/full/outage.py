@@ -83,12 +83,12 @@ def start_canary(host: str, label: str, wait: float) -> None:
     image = on(host, "docker", "images", "--format={{.Repository}}:{{.Tag}}", IMAGE).splitlines()[0]
     arguments = ["-addr=127.0.0.1:3100", "-labelname=host", f"-labelvalue={label}", "-interval=200ms"]
     arguments += [
-        "-streamname=log_class",
-        "-streamvalue=debug",
+        "-streamname=job",
+        "-streamvalue=loki-canary",
         "-wait=2s",
         f"-max-wait={wait:.0f}s",
-        "-pruneinterval=1s",
-        "-query-timeout=5s",
+        "-pruneinterval=2s",
+        "-query-timeout=20s",
     ]
     on(host, "docker", "run", "--detach", f"--name={CANARY}", "--network=host", image, *arguments)
 
@@ -125,7 +125,7 @@ def outage(host: str, label: str, shipper: str, factor: float) -> Result:
         counted = settled(host, label, mark, written[0], since)
         time.sleep(max(0.0, stopped + down + patience + 2 - time.monotonic()))
         canary = canary_counters(host)
-        for _ in range(15):  # it judges only at its next query that Loki answers
+        for _ in range(40):  # it judges only at its next query that Loki answers
             if bool(canary["missing_entries_total"]) == bool(counted["lost"]):
                 break
             time.sleep(1)
