@@ -224,6 +224,9 @@ def test_auth_query(host, version, converge):
             assert ("rows" in answer) is may, (key, answer)
             assert not may or answer["rows"] == [{"who": names[key]}]
         assert "rows" in on_host("query", statement="SELECT 1", **APP)
+        # A password that has expired opens nothing, not even a server connection that is still there (CVE-2025-2291).
+        on_host("as_postgres", statements=[["ALTER ROLE {} VALID UNTIL '2020-01-01'", [names["valid"]], []]])
+        assert "error" in on_host("query", statement="SELECT 1", user=names["valid"], password="a pass word")
         assert "error" in on_host("query", statement="SELECT 1", user=names["ordinary"], password="a wrong word")
 
         if debian != "bookworm":
