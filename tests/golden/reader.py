@@ -62,9 +62,9 @@ def _entries(path: Path) -> Iterator[Entry]:
             yield Entry(path.name, number, labels, metadata, line, _moment(line), answers, why)
 
 
-def read(source: str, container: str, line: str) -> tuple[Mapping[str, Any], dict[str, str]]:
+def read(source: str, container: str, line: str, stream: str = "stdout") -> tuple[Mapping[str, Any], dict[str, str]]:
     """The route that a line takes, and its fields."""
-    route = _route(_flow(source), {"container": container, "line": line})
+    route = _route(_flow(source), {"container": container, "line": line, "stream": stream})
     return route, fields(line, _formats()[route["format"]])
 
 

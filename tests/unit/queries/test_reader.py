@@ -22,7 +22,7 @@ BROKEN = {"pgaudit-broken-csv", "huge-number"}
 def test_a_line_gets_the_metadata_that_real_shippers_give_it(name: str) -> None:
     case = CASES[name]
     line = case["line"].replace("NOW_UNIX", "1768471500.200")
-    route, found = read(case["source"], case.get("container", ""), line)
+    route, found = read(case["source"], case.get("container", ""), line, case.get("stream", "stdout"))
     assert {"job": route["job"], "log_class": route["log_class"]} == case["labels"]
     assert found == {name: value for name, value in case["metadata"].items() if name not in AROUND}
 
