@@ -245,3 +245,6 @@ def test_auth_query(host, version, converge):
         gone = [['REVOKE CONNECT ON DATABASE "TovPlay" FROM {}', [name], []] for name in names.values()]
         on_host("as_postgres", statements=gone + [["DROP ROLE {}", [name], []] for name in names.values()])
         succeed(converge(platform_pgbouncer_debian=debian))
+    # Back in the file: 1.18 would end itself at this login if it had only been told to reload.
+    assert "rows" in on_host("query", statement="SELECT 1", **APP)
+    assert "FATAL @" not in host.check_output("docker logs --since 600s pgbouncer 2>&1")
