@@ -27,9 +27,10 @@ RUN = uuid.uuid4().hex[:8]  # the log outlives a run of this file
 NAMES = (f"probe-{RUN}-{number}" for number in itertools.count())
 
 
-def sql(host, query, database="postgres", name="setup"):
-    command = "PGAPPNAME=%s sudo -u postgres --preserve-env=PGAPPNAME psql -X -At -v ON_ERROR_STOP=1 -d %s -c %s"
-    return host.check_output(command, name, database, query)
+def sql(host, query, database="postgres", name="setup", options=""):
+    keep = "--preserve-env=PGAPPNAME,PGOPTIONS"
+    command = f"PGAPPNAME=%s PGOPTIONS=%s sudo -u postgres {keep} psql -X -At -v ON_ERROR_STOP=1 -d %s -c %s"
+    return host.check_output(command, name, options, database, query)
 
 
 def sql_as(host, role, query, name="setup"):
@@ -274,6 +275,7 @@ def test_no_password_in_any_log(host, converge):
     PASSWORDS[MIGRATOR], old = new, PASSWORDS[MIGRATOR]
     assert sql_as(host, MIGRATOR, "SELECT 1").rc == 0
     PASSWORDS[MIGRATOR] = old
+    sql(host, f"ALTER ROLE {MIGRATOR} PASSWORD '{old}'", options="-c log_statement=none")
     logs = host.check_output(f"cat {LOG}/* /var/log/postgresql/*")
-    assert f'ALTER USER \\"{MIGRATOR}\\" WITH ENCRYPTED PASSWORD <REDACTED>' in logs
+    assert f'{MIGRATOR}\\"\\" WITH ENCRYPTED PASSWORD <REDACTED>' in logs
     assert not [password for password in [*PASSWORDS.values(), new] if password in logs]
