@@ -20,7 +20,7 @@ from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):
-    """One line a changed task: host, role, task, action, check (bool)."""
+    """One line a changed task: host, role, task, action, check (bool), paths and packages (lists of names)."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -38,6 +38,14 @@ class CallbackModule(CallbackBase):
         one = outcome.get("dest") or outcome.get("path") or outcome.get("filename")
         return outcome.get("changed_paths") or ([one] if isinstance(one, str) else [])
 
+    @staticmethod
+    def _packages(task, outcome: dict) -> list[str]:
+        """What a task of the package manager asked for; at least one of them was missing."""
+        if task.action not in ("ansible.builtin.apt", "apt"):
+            return []
+        wanted = outcome.get("invocation", {}).get("module_args", {}).get("package") or []
+        return [wanted] if isinstance(wanted, str) else list(wanted)
+
     def v2_runner_on_ok(self, result) -> None:
         if self._path is None or not result.is_changed():
             return
@@ -49,6 +57,7 @@ class CallbackModule(CallbackBase):
             "action": task.action,
             "check": task.check_mode,
             "paths": self._paths(result._result),
+            "packages": self._packages(task, result._result),
         }
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
