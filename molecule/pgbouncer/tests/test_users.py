@@ -8,7 +8,7 @@ import random
 import pytest
 from ansible.module_utils import pg_scram
 from ansible.module_utils.pgbouncer_userlist import parse
-from conftest import APP, DEBIAN, HOST, MONITOR, console, on_host, succeed
+from conftest import APP, DEBIAN, HOST, MONITOR, console, in_each_version, on_host, succeed
 
 testinfra_hosts = [f"docker://{HOST}"]
 LIVE = "/etc/tovplay/pgbouncer/userlist.txt"
@@ -90,6 +90,7 @@ def entry(number: int, name: str, password: str) -> dict:
     return {"name": name, "method": "verifier"} if number % 4 in (1, 2) else {"name": name, "password": password}
 
 
+@in_each_version
 def test_a_thousand_hostile_roles(host, version, converge, tmp_path, strangers):
     debian = DEBIAN[version]
     users = [entry(number, *role) for number, role in enumerate(strangers.items())]
@@ -205,6 +206,7 @@ ASKED = [
 ]
 
 
+@in_each_version
 def test_auth_query(host, version, converge):
     """No user in the file but the console's; PostgreSQL is asked by a function that tells nobody else."""
     debian = DEBIAN[version]
