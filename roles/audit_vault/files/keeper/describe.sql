@@ -8,7 +8,7 @@ SELECT coalesce(jsonb_agg(jsonb_build_object(
       'key', (SELECT k.o FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, o)
               WHERE i.indrelid = c.oid AND i.indisprimary AND k.attnum = a.attnum)) ORDER BY a.attnum)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))), '[]')
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))), '[]') AS tables
 FROM pg_publication_tables p
 JOIN pg_namespace n ON n.nspname = p.schemaname
 JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename

@@ -28,15 +28,13 @@ BEGIN
       ALTER TABLE audit.%1$I
         ADD COLUMN IF NOT EXISTS tx bigint DEFAULT pg_current_xact_id()::text::bigint,
         ADD COLUMN IF NOT EXISTS received_at timestamptz DEFAULT clock_timestamp(),
-        ADD COLUMN IF NOT EXISTS id bigint DEFAULT nextval('vault.meta_id')
+        ADD COLUMN IF NOT EXISTS id bigint DEFAULT nextval('vault.meta_id'),
+        ADD COLUMN IF NOT EXISTS nth int  -- within its transaction: the first row of each kind says who it was
     $sql$, mirror);
     EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON audit.%I (tx)', mirror || '_tx', mirror);
   END LOOP;
 END
 $$;
--- A transaction may write more than one context row; the first one says who it was.
-ALTER TABLE audit.context ADD COLUMN IF NOT EXISTS nth int;
-CREATE INDEX IF NOT EXISTS context_xid ON audit.context (xid);
 CREATE INDEX IF NOT EXISTS context_session ON audit.context (pg_session_id);
 CREATE INDEX IF NOT EXISTS heartbeat_id ON audit.heartbeat (id);
 
@@ -45,7 +43,8 @@ CREATE INDEX IF NOT EXISTS heartbeat_id ON audit.heartbeat (id);
 CREATE TABLE IF NOT EXISTS vault.epoch (
   n int PRIMARY KEY, started_at timestamptz NOT NULL DEFAULT clock_timestamp(), from_tx bigint NOT NULL,
   system_identifier bigint, timeline int, slot text, reason text NOT NULL,
-  gap_from_lsn pg_lsn, gap_to_lsn pg_lsn
+  gap_from_lsn pg_lsn, gap_to_lsn pg_lsn,
+  after_seal bigint NOT NULL DEFAULT 0   -- last seal that was anchored outside; the numbers go on from there
 );
 CREATE TABLE IF NOT EXISTS vault.gap (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -96,8 +95,9 @@ CREATE TABLE IF NOT EXISTS vault.sealed_change (
 );
 -- Production's commit time, which PostgreSQL itself forgets; sealed like the rows.
 CREATE TABLE IF NOT EXISTS vault.sealed_transaction (
-  tx bigint PRIMARY KEY, commit_at timestamptz, lsn pg_lsn, seal bigint NOT NULL
+  tx bigint PRIMARY KEY, xid bigint, commit_at timestamptz, lsn pg_lsn, seal bigint NOT NULL
 );
+CREATE INDEX IF NOT EXISTS sealed_transaction_xid ON vault.sealed_transaction (xid);
 CREATE INDEX IF NOT EXISTS sealed_transaction_commit_at ON vault.sealed_transaction (commit_at);
 
 -- Keys of the policies; only vault.decrypt() reads them for people.

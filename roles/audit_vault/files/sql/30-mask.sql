@@ -59,6 +59,7 @@ GRANT USAGE ON SCHEMA vault TO vault_keyholder;
 ALTER FUNCTION vault.decrypt(text) OWNER TO vault_keyholder;
 REVOKE ALL ON FUNCTION vault.decrypt(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION vault.decrypt(text) TO vault_restorer;
+GRANT EXECUTE ON FUNCTION vault.decrypt_iv(bytea, bytea, bytea, text) TO vault_keyholder;
 
 -- The text of a statement that touches a table with such columns is cut before its first literal.
 CREATE OR REPLACE FUNCTION vault.redacted(statement text, of_table text) RETURNS text LANGUAGE plpgsql AS $$
@@ -89,8 +90,8 @@ BEGIN
     END IF;
     NEW.tx := NULL;
   END IF;
+  EXECUTE format('SELECT count(*) + 1 FROM audit.%I m WHERE m.tx = $1', TG_TABLE_NAME) INTO NEW.nth USING NEW.tx;
   IF TG_TABLE_NAME = 'context' THEN
-    NEW.nth := (SELECT count(*) + 1 FROM audit.context c WHERE c.tx = NEW.tx);
     NEW.statement := vault.redacted(NEW.statement, NEW.table_name);
   ELSIF TG_TABLE_NAME = 'ddl' THEN
     NEW.statement := vault.redacted(NEW.statement, NEW.object_name);

@@ -7,3 +7,10 @@ BEGIN
   RETURN (SELECT o."timestamp" FROM pg_xact_commit_timestamp_origin(of_tx::text::xid8::xid) o);
 END
 $$;
+
+-- Production's number of a transaction, from whatever it wrote first.
+CREATE OR REPLACE FUNCTION vault.xid_of(of_tx bigint) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT coalesce((SELECT c.xid FROM audit.context c WHERE c.tx = of_tx ORDER BY c.id LIMIT 1),
+                  (SELECT d.xid FROM audit.ddl d WHERE d.tx = of_tx ORDER BY d.id LIMIT 1),
+                  (SELECT f.xid FROM audit.finding f WHERE f.tx = of_tx ORDER BY f.id LIMIT 1))
+$$;

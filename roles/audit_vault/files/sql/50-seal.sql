@@ -23,7 +23,7 @@ RETURNS TABLE (place int, source text, id bigint, tx bigint, canonical text) LAN
   UNION ALL
   SELECT 4, 'finding', f.id, f.tx, jsonb_build_array('finding', to_jsonb(f))::text FROM audit.finding f WHERE f.tx >= from_tx AND f.tx < to_tx
   UNION ALL
-  SELECT 5, 'transaction', t.tx, t.tx, jsonb_build_array('transaction', t.tx, t.commit_at, t.lsn)::text
+  SELECT 5, 'transaction', t.tx, t.tx, jsonb_build_array('transaction', t.tx, t.xid, t.commit_at, t.lsn)::text
   FROM vault.sealed_transaction t WHERE t.tx >= from_tx AND t.tx < to_tx
 $$;
 
@@ -54,12 +54,12 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('vault.seal_now'));
   SELECT * INTO last FROM vault.seal ORDER BY n DESC LIMIT 1;
-  batch := coalesce(last.n, 0) + 1;
+  batch := greatest(coalesce(last.n, 0), (SELECT max(e.after_seal) FROM vault.epoch e)) + 1;
   INSERT INTO vault.sealed_change
   SELECT h.tx, h.relation, h.op, count(*), min(h.id), max(h.id), batch
   FROM vault.history h WHERE h.tx >= coalesce(last.horizon_xid, 0) AND h.tx < horizon GROUP BY h.tx, h.relation, h.op;
   INSERT INTO vault.sealed_transaction
-  SELECT t.tx, vault.commit_at(t.tx), (SELECT min(h.lsn) FROM vault.history h WHERE h.tx = t.tx), batch
+  SELECT t.tx, vault.xid_of(t.tx), vault.commit_at(t.tx), (SELECT min(h.lsn) FROM vault.history h WHERE h.tx = t.tx), batch
   FROM (SELECT c.tx FROM vault.sealed_change c WHERE c.seal = batch
         UNION SELECT d.tx FROM audit.ddl d WHERE d.tx >= coalesce(last.horizon_xid, 0) AND d.tx < horizon
         UNION SELECT f.tx FROM audit.finding f WHERE f.tx >= coalesce(last.horizon_xid, 0) AND f.tx < horizon) t;
@@ -88,6 +88,7 @@ LANGUAGE sql STABLE AS $$
     SELECT s.*, lag(s.horizon_xid, 1, 0::bigint) OVER w AS from_tx, lag(s.root) OVER w AS before, lag(s.n) OVER w AS n_before
     FROM vault.seal s WINDOW w AS (ORDER BY s.n)) s,
   LATERAL (SELECT vault.root(s.from_tx, s.horizon_xid, s.prev_root) AS root) r
-  WHERE s.n >= from_n AND (r.root <> s.root OR s.prev_root IS DISTINCT FROM s.before OR s.n <> coalesce(s.n_before, 0) + 1)
+  WHERE s.n >= from_n AND (r.root <> s.root OR s.prev_root IS DISTINCT FROM s.before 
+         OR (s.n <> coalesce(s.n_before, 0) + 1 AND NOT EXISTS (SELECT FROM vault.epoch e WHERE e.after_seal = s.n - 1)))
   ORDER BY s.n
 $$;

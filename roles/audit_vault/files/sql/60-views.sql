@@ -5,18 +5,24 @@ $$;
 
 CREATE OR REPLACE VIEW vault.transactions AS
 SELECT t.tx, (SELECT max(e.n) FROM vault.epoch e WHERE e.from_tx <= t.tx) AS epoch,
-       c.xid, t.commit_at, t.lsn, c.at, c.pg_session_id, c.pid, c.db_user, c.db_role, c.client_addr, c.client_port,
-       c.application_name, c.command, c.table_name, c.statement, c.ctx, c.reason, c.replication_role,
-       (SELECT count(*) FROM audit.context n WHERE n.tx = t.tx)::int AS context_rows
+       t.xid, t.commit_at, t.lsn, coalesce(c.at, d.at, f.at) AS at, coalesce(c.pg_session_id, d.pg_session_id, f.pg_session_id) AS pg_session_id,
+       c.pid, coalesce(c.db_user, d.db_user, f.db_user) AS db_user, coalesce(c.db_role, d.db_role, f.db_role) AS db_role,
+       coalesce(c.client_addr, d.client_addr, f.client_addr) AS client_addr, c.client_port,
+       coalesce(c.application_name, d.application_name, f.application_name) AS application_name,
+       coalesce(c.command, d.tag) AS command, coalesce(c.table_name, d.object_name) AS table_name,
+       coalesce(c.statement, d.statement) AS statement, coalesce(c.ctx, d.ctx, f.ctx) AS ctx, coalesce(c.reason, d.reason, f.reason) AS reason,
+       c.replication_role, (SELECT count(*) FROM audit.context n WHERE n.tx = t.tx)::int AS context_rows
 FROM (
-  SELECT s.tx, s.commit_at, s.lsn FROM vault.sealed_transaction s
+  SELECT s.tx, s.xid, s.commit_at, s.lsn FROM vault.sealed_transaction s
   UNION ALL
-  SELECT l.tx, vault.commit_at(l.tx), (SELECT min(h.lsn) FROM vault.history h WHERE h.tx = l.tx)
+  SELECT l.tx, vault.xid_of(l.tx), vault.commit_at(l.tx), (SELECT min(h.lsn) FROM vault.history h WHERE h.tx = l.tx)
   FROM (SELECT h.tx FROM vault.history h WHERE h.tx >= vault.horizon()
         UNION SELECT d.tx FROM audit.ddl d WHERE d.tx >= vault.horizon()
         UNION SELECT f.tx FROM audit.finding f WHERE f.tx >= vault.horizon()) l
 ) t
-LEFT JOIN audit.context c ON c.tx = t.tx AND c.nth = 1;
+LEFT JOIN audit.context c ON c.tx = t.tx AND c.nth = 1
+LEFT JOIN audit.ddl d ON d.tx = t.tx AND d.nth = 1
+LEFT JOIN audit.finding f ON f.tx = t.tx AND f.nth = 1;
 
 CREATE OR REPLACE VIEW vault.changes AS
 SELECT c.tx, c.relation, r.schema_name, r.table_name, c.op, c.rows, c.first_id, c.last_id
