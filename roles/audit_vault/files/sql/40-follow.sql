@@ -225,6 +225,11 @@ BEGIN
     END IF;
   ELSIF NEW.event = 'ddl_command_end' AND jsonb_typeof(NEW.columns) = 'array' THEN
     name := parse_ident(NEW.object_name);
+    -- What is unknown and not new here comes with production's catalog, once it is published.
+    IF NEW.tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') AND NOT EXISTS (
+      SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.valid_to IS NULL) THEN
+      RETURN NULL;
+    END IF;
     -- A table that is made here is in the publication from its first row; one that is made with rows must be copied.
     PERFORM vault.shape(name[1], name[2], NEW.relid, NEW.columns,
       CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' WHEN NEW.tag IN ('CREATE TABLE AS', 'SELECT INTO') THEN 'i' END::"char", NEW.id);
@@ -233,6 +238,24 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
   INSERT INTO vault.own_finding (tx, kind, severity, detail)
   VALUES (NEW.tx, 'not_followed', 'critical', jsonb_build_object('statement', NEW.statement, 'object', NEW.object_name, 'error', SQLERRM));
+  RETURN NULL;
+END
+$$;
+
+-- AFTER INSERT on audit.finding: a new table that production does not audit gets no shadow.
+CREATE OR REPLACE FUNCTION vault.unfollow() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  r vault.relation;
+BEGIN
+  IF NEW.tx IS NOT NULL AND NEW.kind = 'new_table' AND NEW.detail ->> 'tracked' = 'false' THEN
+    SELECT v.* INTO r FROM vault.relation v
+    WHERE v.valid_to IS NULL AND v.epoch = vault.current_epoch() AND format('%I.%I', v.schema_name, v.table_name) = NEW.detail ->> 'table';
+    IF r.id IS NOT NULL THEN
+      EXECUTE format('DROP TABLE %I.%I', r.schema_name, r.table_name);
+      DELETE FROM pg_subscription_rel s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.srrelid);
+      DELETE FROM vault.relation v WHERE v.id = r.id;
+    END IF;
+  END IF;
   RETURN NULL;
 END
 $$;
@@ -275,3 +298,5 @@ END
 $$;
 CREATE OR REPLACE TRIGGER vault_2_follow AFTER INSERT ON audit.ddl FOR EACH ROW EXECUTE FUNCTION vault.follow();
 ALTER TABLE audit.ddl ENABLE ALWAYS TRIGGER vault_2_follow;
+CREATE OR REPLACE TRIGGER vault_2_unfollow AFTER INSERT ON audit.finding FOR EACH ROW EXECUTE FUNCTION vault.unfollow();
+ALTER TABLE audit.finding ENABLE ALWAYS TRIGGER vault_2_unfollow;
