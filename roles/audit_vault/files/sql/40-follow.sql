@@ -98,7 +98,8 @@ BEGIN
   WHERE r.epoch = vault.current_epoch() AND r.source_relid = p_oid AND r.valid_to IS NULL;
 
   -- A policy stays with its column through renames of column and table.
-  SELECT coalesce(jsonb_agg(n.col || jsonb_build_object('policy', CASE WHEN n.col ->> 'key' IS NULL
+  SELECT coalesce(jsonb_agg((CASE WHEN n.col -> 'generated' = 'false' THEN n.col - 'generated' ELSE n.col END)
+      || jsonb_build_object('policy', CASE WHEN n.col ->> 'key' IS NULL
       THEN coalesce(nullif(o.col ->> 'policy', 'plain'), p.policy, 'plain') ELSE 'plain' END) ORDER BY (n.col ->> 'attnum')::int), '[]')
   INTO wanted
   FROM jsonb_array_elements(p_columns) AS n (col)
