@@ -22,12 +22,15 @@ VAULT_SQL = ROOT / "roles" / "audit_vault" / "files" / "sql"
 DESCRIBE = """
 SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
   'name', a.attname, 'attnum', a.attnum, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
-  'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-  'generated', nullif(a.attgenerated::text, ''), 'key', array_position(i.indkey::int2[], a.attnum) + 1)) ORDER BY a.attnum)
+  'default', pg_get_expr(d.adbin, d.adrelid), 'generated', a.attgenerated <> '',
+  'key', array_position(i.indkey::int2[], a.attnum) + 1)) ORDER BY a.attnum)
 FROM pg_attribute a LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
 """
+SHADOW_COLUMNS = (
+    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
 
 
 @dataclass
@@ -59,6 +62,9 @@ class World:
 
     def commit(self, *statements: str, **context: Any) -> str:
         """One transaction of production, and its replay in the vault; returns the incident's id."""
+        replay = context.pop("replay", None)
+        if replay is None:
+            replay = list(statements)
         xid = self._value(self.production, "SELECT pg_current_xact_id()::text::bigint")
         for statement in statements:
             self.production.execute(statement.encode())
@@ -81,17 +87,32 @@ class World:
                 "application_name": "web",
                 "command": statements[0].split()[0],
                 "table_name": "public.User",
-                "statement": statements[0],
+                "statement": context.pop("shown", statements[0]),
                 "replication_role": "origin",
                 **context,
             }
             names = ", ".join(row)
             values = ", ".join("coalesce(%s, clock_timestamp())" if name == "at" else "%s" for name in row)
             self.vault.execute(f"INSERT INTO audit.context ({names}) VALUES ({values})", list(row.values()))
-        for statement in statements:
+        for statement in replay:
             self.vault.execute(statement.encode())
         self.vault.commit()
         return f"e{self._value(self.vault, 'SELECT vault.current_epoch()')}-x{xid}"
+
+    def mirror_insert(self, table: str, keys: str, **context: Any) -> str:
+        """What somebody else's transaction inserted on production reaches the vault, too."""
+        names = [row[0] for row in self.vault.execute(SHADOW_COLUMNS, (table,))]
+        listed = ", ".join(f'"{name}"' for name in names)
+        texts = ", ".join(f'"{name}"::text' for name in names)
+        found = self.production.execute(f"SELECT {texts} FROM {table} WHERE {keys}").fetchall()
+        self.production.commit()
+        with psycopg.connect(self.vault_dsn) as other:  # literals only: commit() takes whole statements
+            literals = [
+                "(" + ", ".join(psycopg.sql.Literal(value).as_string(other) for value in row) + ")" for row in found
+            ]
+        return self.commit(
+            "SELECT 1", replay=[f"INSERT INTO {table} ({listed}) VALUES {', '.join(literals)}"], **context
+        )
 
     def seal(self) -> None:
         self.vault.execute("SELECT set_config('vault.worker', '', false)")
@@ -110,18 +131,14 @@ class World:
         return oid, columns
 
     def _copy(self, table: str) -> None:
-        names = [
-            row[0]
-            for row in self.vault.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-                (f'public."{table}"',),
-            )
-        ]
+        names = [row[0] for row in self.vault.execute(SHADOW_COLUMNS, (f'public."{table}"',))]
         listed = ", ".join(f'"{name}"' for name in names)
-        with self.production.cursor().copy(f'COPY (SELECT {listed} FROM public."{table}") TO STDOUT') as source:
-            with self.vault.cursor().copy(f'COPY public."{table}" ({listed}) FROM STDIN') as target:
-                for piece in source:
-                    target.write(piece)
+        with (
+            self.production.cursor().copy(f'COPY (SELECT {listed} FROM public."{table}") TO STDOUT') as source,
+            self.vault.cursor().copy(f'COPY public."{table}" ({listed}) FROM STDIN') as target,
+        ):
+            for piece in source:
+                target.write(piece)
 
     @staticmethod
     def _value(connection: psycopg.Connection[Any], sql: str, parameters: Any = None) -> Any:

@@ -8,6 +8,7 @@ import os
 import pwd
 import syslog
 from collections.abc import Sequence
+from pathlib import Path
 
 MAX_BYTES = 4000
 
@@ -40,8 +41,7 @@ def _name(uid: int) -> str:
 def _login() -> str:
     """From the kernel where it keeps it (set once at login, kept by sudo and su), else from the environment."""
     try:
-        with open("/proc/self/loginuid", encoding="ascii") as file:
-            uid = int(file.read())
+        uid = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return getpass.getuser()
     return _name(uid) if uid not in (2**32 - 1, -1) else getpass.getuser()

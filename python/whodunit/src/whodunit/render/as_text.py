@@ -22,8 +22,9 @@ WIDTH = 120
 
 def render(report: Report, *, color: bool = False, width: int = WIDTH) -> str:
     """The page; without colour it is the same bytes wherever it is asked."""
+    output = io.StringIO()
     console = Console(
-        file=io.StringIO(),
+        file=output,
         width=width,
         force_terminal=color,
         color_system="standard" if color else None,
@@ -34,8 +35,6 @@ def render(report: Report, *, color: bool = False, width: int = WIDTH) -> str:
     )
     for part in _parts(report):
         console.print(part)
-    output = console.file
-    assert isinstance(output, io.StringIO)
     return "\n".join(line.rstrip() for line in output.getvalue().split("\n"))
 
 

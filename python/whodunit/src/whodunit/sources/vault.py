@@ -7,29 +7,31 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row, dict_row, tuple_row
 
 from whodunit import WhodunitError
 from whodunit.incident import REACH, Harm
 from whodunit.model import Change, Definition, Finding, Gap, Sample, Transaction
 
-_TRANSACTION = ", ".join(
-    f"{field.name}::text" if field.name in ("lsn", "client_addr") else field.name for field in fields(Transaction)
-)
+_TEXT = {"lsn": sql.SQL("lsn::text"), "client_addr": sql.SQL("host(client_addr) AS client_addr")}
+_COLUMNS = sql.SQL(", ").join(_TEXT.get(field.name, sql.Identifier(field.name)) for field in fields(Transaction))
 # The most harmful transactions and the latest ones; a table of ten million changes is read once, never sorted whole.
 _CANDIDATES = """
 WITH harmed AS (
-  (SELECT tx, rows AS lost, 0::bigint AS updated, 0::bigint AS dropped FROM vault.changes
+  (SELECT tx, relation, op, rows AS lost, 0::bigint AS updated, 0::bigint AS dropped FROM vault.changes
    WHERE op IN ('D', 'T', 'X') AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
   UNION
-  (SELECT tx, rows, 0, 0 FROM vault.changes WHERE op IN ('D', 'T', 'X') AND tx >= %(first)s {table} ORDER BY tx DESC LIMIT 2000)
+  (SELECT tx, relation, op, rows, 0, 0 FROM vault.changes
+   WHERE op IN ('D', 'T', 'X') AND tx >= %(first)s {table} ORDER BY tx DESC LIMIT 2000)
   UNION ALL
-  (SELECT tx, 0, rows, 0 FROM vault.changes WHERE op = 'U' AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
+  (SELECT tx, relation, op, 0, rows, 0 FROM vault.changes
+   WHERE op = 'U' AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
   UNION ALL
-  SELECT tx, 0, 0, count(*) FROM audit.ddl
+  SELECT tx, 0, 'X', 0, 0, count(*) FROM audit.ddl
   WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column') {dropped} GROUP BY tx
   {named}
 ), summed AS (
@@ -44,7 +46,7 @@ GROUP BY t.epoch, coalesce(substring(t.ctx FROM '"cid": ?"([0-9a-f]+)"'), t.pg_s
 # Of one person or one trace everything counts, however small.
 _NAMED = """
   UNION ALL
-  SELECT c.tx, 0, 0, 0 FROM (SELECT t.tx FROM audit.context t WHERE t.tx >= %(first)s {person} ORDER BY t.tx DESC LIMIT 2000) c
+  SELECT c.tx, 0, 'I', 0, 0, 0 FROM (SELECT t.tx FROM audit.context t WHERE t.tx >= %(first)s {person} ORDER BY t.tx DESC LIMIT 2000) c
 """
 
 
@@ -93,9 +95,9 @@ class Vault:
             person = "AND (t.ctx LIKE %(trace)s OR t.application_name LIKE %(trace)s)"
         if person:
             named = _NAMED.format(person=person)
-        sql = _CANDIDATES.format(table=in_table, dropped=dropped, person=person, named=named)
+        query = _CANDIDATES.format(table=in_table, dropped=dropped, person=person, named=named)
         with self.connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(query.encode(), parameters)
             return [(txs, Harm(lost, updated, gone), at) for txs, at, lost, updated, gone in cursor]
 
     def harm(self, txs: Sequence[int]) -> dict[int, Harm]:
@@ -252,10 +254,13 @@ class Vault:
             )
             return cursor.fetchall()
 
-    def _transactions(self, where: str, parameters: Sequence[Any] | dict[str, Any]) -> list[Transaction]:
+    def _transactions(self, where: LiteralString, parameters: Sequence[Any] | dict[str, Any]) -> list[Transaction]:
         with self.connection.cursor(row_factory=class_row(Transaction)) as cursor:
             cursor.execute(
-                f"SELECT {_TRANSACTION} FROM vault.transactions WHERE {where} ORDER BY commit_at, tx", parameters
+                sql.SQL("SELECT {} FROM vault.transactions WHERE {} ORDER BY commit_at, tx").format(
+                    _COLUMNS, sql.SQL(where)
+                ),
+                parameters,
             )
             return cursor.fetchall()
 
@@ -270,9 +275,9 @@ class Vault:
         )
         return int(row[0]) if row and row[0] is not None else 0
 
-    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+    def _one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         with self.connection.cursor(row_factory=tuple_row) as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(query, parameters)
             return cursor.fetchone()
 
 

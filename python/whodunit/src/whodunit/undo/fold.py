@@ -57,11 +57,11 @@ class Source:
     names: Mapping[int, str]  # relation -> name in the image
     encrypted: bool = False
 
-    def value(self, alias: str, image: str) -> sql.Composable:
+    def value(self, alias: str, image: str) -> sql.Composed:
         field = sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(image))
         names = set(self.names.values())
         if len(names) == 1:
-            value: sql.Composable = sql.SQL("{} ->> {}").format(field, sql.Literal(names.pop()))
+            value = sql.SQL("{} ->> {}").format(field, sql.Literal(names.pop()))
         else:
             value = sql.SQL("CASE {}.relation {} END").format(
                 sql.Identifier(alias),
@@ -82,7 +82,7 @@ class Selection:
     first_id: int
     last_id: int
 
-    def where(self, alias: str) -> sql.Composable:
+    def where(self, alias: str) -> sql.Composed:
         return sql.SQL(
             "{a}.tx = ANY({txs}) AND {a}.relation = ANY({relations}) AND {a}.id BETWEEN {first} AND {last}"
         ).format(
@@ -94,17 +94,17 @@ class Selection:
         )
 
 
-def lost_only(selection: Selection, columns: Sequence[Source]) -> sql.Composable:
+def lost_only(selection: Selection, columns: Sequence[Source]) -> sql.Composed:
     """When every row was lost at most once there is nothing to fold: n, kind and the before-image, as they stand."""
     return sql.SQL("SELECT h.id * 2, 'R', {} FROM vault.history h WHERE {}").format(
         sql.SQL(", ").join(column.value("h", "old") for column in columns), selection.where("h")
     )
 
 
-def folded(selection: Selection, columns: Sequence[Source], key: Sequence[Source]) -> sql.Composable:
+def folded(selection: Selection, columns: Sequence[Source], key: Sequence[Source]) -> sql.Composed:
     """n, kind, the before-image and the after-image of every row that is not as it was."""
 
-    def key_of(image: str) -> sql.Composable:
+    def key_of(image: str) -> sql.Composed:
         return sql.SQL("jsonb_build_array({})").format(sql.SQL(", ").join(each.value("h", image) for each in key))
 
     return sql.SQL(

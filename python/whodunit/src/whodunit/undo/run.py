@@ -22,6 +22,7 @@ from whodunit.undo.tables import Relation, Table, create_statements, look_up, ma
 BLOCK = 1 << 17
 LISTED = 20
 _LOST = {"D", "T", "X"}
+_DOING = {"I": "restoring", "U": "setting back", "D": "removing"}
 # Values go out and in as text: in this form the vault holds them.
 _SETTINGS = (
     "-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c search_path=pg_catalog"
@@ -96,7 +97,7 @@ def undo(
         created = {table.n: _create(production, table) for table in tables}
         for table in tables:
             look_up(production, table)
-            match(table, [name.rpartition(".")[2] for name in options.fill if name.rpartition(".")[0] == table.name])
+            match(table, list(_filled(options, table)))
             result.blockers += table.blockers
             result.tables.append(TableResult(table.name, not_restored=table.lost, created=created[table.n]))
         if result.blockers:
@@ -109,10 +110,9 @@ def undo(
             production.execute(steps.create_skipped(table))
             production.execute(steps.find_conflicts(table))
         edges = _edges(production, tables)
-        ordered = parents_first(
-            tables_by_oid(tables), {oid: [p for _, p, *_ in edges if _ == oid] for oid in tables_by_oid(tables)}
-        )
-        result.order = [" + ".join(tables_by_oid(tables)[oid].name for oid in group) for group in ordered]
+        known = tables_by_oid(tables)
+        ordered = parents_first(known, {oid: [parent for child, parent, *_ in edges if child == oid] for oid in known})
+        result.order = [" + ".join(known[oid].name for oid in group) for group in ordered]
         _orphans(production, tables, edges, ordered)
         if not options.force:
             for table in tables:
@@ -173,8 +173,11 @@ def _create(production: psycopg.Connection[Any], table: Table) -> list[str]:
     if table.oid is not None:
         return []
     statements = create_statements(table.relations[-1])
+    # Types and sequences may have been named as production's own search_path shows them.
+    production.execute(sql.SQL("SET LOCAL search_path TO {}, public").format(sql.Identifier(table.schema_name)))
     for statement in statements:
         production.execute(statement.encode())
+    production.execute("SET LOCAL search_path TO pg_catalog")
     return statements
 
 
@@ -285,8 +288,7 @@ def _apply(
             psycopg.errors.ForeignKeyViolation,
         ) as error:
             failed = failed or error
-    assert failed is not None
-    raise failed
+    raise failed or WhodunitError("there was nothing to apply")
 
 
 def _step(
@@ -300,33 +302,25 @@ def _step(
     known = tables_by_oid(tables)
     told = {table.oid: each for table, each in zip(tables, result.tables, strict=True)}
     for group in ordered if step != "D" else list(reversed(ordered)):
-        statements: list[tuple[int, sql.Composable]] = []
+        statements: list[tuple[int, sql.Composed]] = []
         for oid in group:
             table, each = known[oid], told[oid]
-            filled = {n.rpartition(".")[2]: v for n, v in options.fill.items() if n.rpartition(".")[0] == table.name}
-            wanted = {"I": each.lost, "U": each.changed, "D": each.born}[step]
-            statement = (
-                {
-                    "I": lambda t=table, f=filled: steps.insert(t, f),
-                    "U": lambda t=table: steps.update(t),
-                    "D": lambda t=table: steps.delete(t),
-                }[step]()
-                if wanted
-                else None
-            )
+            statement: sql.Composed | None = None
+            if step == "I" and each.lost:
+                statement = steps.insert(table, _filled(options, table))
+            elif step == "U" and each.changed:
+                statement = steps.update(table)
+            elif step == "D" and each.born:
+                statement = steps.delete(table)
             if statement is not None:
                 statements.append((oid, statement))
         if not statements:
             continue
-        options.progress(
-            f"{ {'I': 'restoring', 'U': 'setting back', 'D': 'removing'}[step] } {', '.join(known[o].name for o, _ in statements)}"
-        )
+        options.progress(f"{_DOING[step]} {', '.join(known[oid].name for oid, _ in statements)}")
         if len(statements) == 1:
             counts = [production.execute(statements[0][1]).rowcount]
         else:
-            row = production.execute(steps.together([statement for _, statement in statements])).fetchone()
-            assert row is not None
-            counts = list(row)
+            counts = list(_one(production.execute(steps.together([statement for _, statement in statements]))))
         for (oid, _), rows in zip(statements, counts, strict=True):
             each = told[oid]
             if step == "I":
@@ -335,6 +329,19 @@ def _step(
                 each.updated = rows
             else:
                 each.deleted = rows
+
+
+def _filled(options: Options, table: Table) -> dict[str, str]:
+    """Values for columns of that table that the vault may not keep."""
+    split = ((name.rpartition("."), value) for name, value in options.fill.items())
+    return {column: value for (of, _, column), value in split if of == table.name}
+
+
+def _one(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    if row is None:
+        raise WhodunitError("production gave no answer to a question that always has one")
+    return tuple(row)
 
 
 def _sequences(production: psycopg.Connection[Any], tables: Sequence[Table]) -> list[str]:
@@ -363,11 +370,8 @@ def _sequences(production: psycopg.Connection[Any], tables: Sequence[Table]) -> 
 def _verify(production: psycopg.Connection[Any], tables: Sequence[Table], result: Result) -> None:
     """Count and checksum of what came back, against the images; a difference takes the whole undo back."""
     for table, told in zip(tables, result.tables, strict=True):
-        row = production.execute(steps.verify(table)).fetchone()
-        assert row is not None
-        wanted, there, checksum, now = row
-        still = production.execute(steps.remaining(table)).fetchone() if table.folded else (0,)
-        assert still is not None
+        wanted, there, checksum, now = _one(production.execute(steps.verify(table)))
+        still = _one(production.execute(steps.remaining(table))) if table.folded else (0,)
         if wanted != there or checksum != now or still[0]:
             raise WhodunitError(
                 f"{table.name} would not be as it was ({there} of {wanted} rows, checksum {now} instead of {checksum}, {still[0]} "

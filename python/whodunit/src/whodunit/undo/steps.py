@@ -15,7 +15,7 @@ CHANGED = "the row was changed since"
 ORPHAN = "the row it refers to is gone"
 
 
-def create_stage(table: Table) -> sql.Composable:
+def create_stage(table: Table) -> sql.Composed:
     """Typed like the target, so each value is parsed once, by the type's own input function."""
     images = ("b", "a") if table.folded else ("b",)
     return sql.SQL('CREATE TEMPORARY TABLE {} (n bigint, kind "char", {}) ON COMMIT DROP').format(
@@ -28,13 +28,13 @@ def create_stage(table: Table) -> sql.Composable:
     )
 
 
-def create_skipped(table: Table) -> sql.Composable:
+def create_skipped(table: Table) -> sql.Composed:
     return sql.SQL('CREATE TEMPORARY TABLE {} (n bigint, act "char", why text) ON COMMIT DROP').format(
         sql.Identifier(f"undo_skipped_{table.n}")
     )
 
 
-def find_conflicts(table: Table) -> sql.Composable:
+def find_conflicts(table: Table) -> sql.Composed:
     """Rows that are not to be touched, with the reason and with what --force would do to them."""
     now, before = _row("t", table, now=True), _row("b", table)
     parts = [
@@ -91,7 +91,7 @@ def find_conflicts(table: Table) -> sql.Composable:
 
 def find_orphans(
     table: Table, parent: Table | None, parent_name: sql.Composable, columns: Sequence[tuple[str, str]]
-) -> sql.Composable:
+) -> sql.Composed:
     """Lost rows whose parent is neither on production nor among what comes back; one level, run until none is found."""
     position = {column.name: number for number, (column, _) in enumerate(table.restored)}
     mine = [sql.Identifier("s", f"b{position[child]}") for child, _ in columns]
@@ -128,7 +128,7 @@ def find_orphans(
     )
 
 
-def insert(table: Table, filled: dict[str, str]) -> sql.Composable:
+def insert(table: Table, filled: dict[str, str]) -> sql.Composed:
     values: list[sql.Composable] = [sql.Identifier("s", f"b{position}") for position in range(len(table.restored))]
     names = [column.name for column, _ in table.restored]
     types = {column.name: column.type for column in table.columns}
@@ -147,7 +147,7 @@ def insert(table: Table, filled: dict[str, str]) -> sql.Composable:
     )
 
 
-def update(table: Table) -> sql.Composable | None:
+def update(table: Table) -> sql.Composed | None:
     """None when the vault has no column that could be set."""
     settable = [
         (position, column)
@@ -169,13 +169,13 @@ def update(table: Table) -> sql.Composable | None:
     )
 
 
-def delete(table: Table) -> sql.Composable:
+def delete(table: Table) -> sql.Composed:
     return sql.SQL("DELETE FROM {} t USING {} s LEFT JOIN {} q USING (n) WHERE {} AND {}").format(
         table.identifier, table.stage, table.skipped, _same_key(table, "a"), _acts("D", "D")
     )
 
 
-def together(statements: Sequence[sql.Composable]) -> sql.Composable:
+def together(statements: Sequence[sql.Composed]) -> sql.Composed:
     """One statement for tables that refer to each other: their foreign keys are checked at its end."""
     return sql.SQL("WITH {} SELECT {}").format(
         sql.SQL(", ").join(
@@ -187,7 +187,7 @@ def together(statements: Sequence[sql.Composable]) -> sql.Composable:
     )
 
 
-def count(table: Table) -> sql.Composable:
+def count(table: Table) -> sql.Composed:
     """By kind: rows to touch, and rows left alone with the reason."""
     return sql.SQL(
         "SELECT s.kind::text, CASE WHEN q.n IS NULL THEN '' ELSE q.why END, q.act::text, count(*) FROM {} s LEFT JOIN {} q"
@@ -195,7 +195,7 @@ def count(table: Table) -> sql.Composable:
     ).format(table.stage, table.skipped)
 
 
-def list_conflicts(table: Table, limit: int) -> sql.Composable:
+def list_conflicts(table: Table, limit: int) -> sql.Composed:
     key = [position for position, _ in table.key]
     own = sql.SQL(", ").join(sql.Identifier("s", f"b{position}") for position in key)
     if table.folded:
@@ -210,14 +210,15 @@ def list_conflicts(table: Table, limit: int) -> sql.Composable:
     ).format(shown, table.skipped, table.stage, sql.Literal(ALREADY), sql.Literal(limit))
 
 
-def verify(table: Table) -> sql.Composable:
+def verify(table: Table) -> sql.Composed:
     """Rows that came back: how many there must be, how many are there, and the checksums of both sides."""
     return sql.SQL(
-        "SELECT count(*), count(t.*), coalesce(sum(hashtextextended({image}, 0)), 0)::text,"
-        " coalesce(sum(hashtextextended({now}, 0)) FILTER (WHERE t.* IS NOT NULL), 0)::text"
+        "SELECT count(*), count({there}), coalesce(sum(hashtextextended({image}, 0)), 0)::text,"
+        " coalesce(sum(hashtextextended({now}, 0)) FILTER (WHERE {there} IS NOT NULL), 0)::text"
         " FROM {stage} s LEFT JOIN {skipped} q USING (n) LEFT JOIN {target} t ON {key}"
         " WHERE ({restored}) OR ({reverted}) OR s.kind <> 'D' AND q.why = {already}"
     ).format(
+        there=sql.Identifier("t", table.key[0][1].name),
         image=_row("b", table),
         now=_row("t", table, now=True),
         stage=table.stage,
@@ -230,29 +231,29 @@ def verify(table: Table) -> sql.Composable:
     )
 
 
-def remaining(table: Table) -> sql.Composable:
+def remaining(table: Table) -> sql.Composed:
     """Rows that were to be deleted and are still there."""
     return sql.SQL("SELECT count(*) FROM {} s LEFT JOIN {} q USING (n) JOIN {} t ON {} WHERE {}").format(
         table.stage, table.skipped, table.identifier, _same_key(table, "a"), _acts("D", "D")
     )
 
 
-def _acts(kind: str, act: str) -> sql.Composable:
+def _acts(kind: str, act: str) -> sql.Composed:
     return sql.SQL("((q.n IS NULL AND s.kind = {}) OR q.act = {})").format(sql.Literal(kind), sql.Literal(act))
 
 
-def _same_key(table: Table, image: str) -> sql.Composable:
+def _same_key(table: Table, image: str) -> sql.Composed:
     return _and(
         sql.SQL("{} = {}").format(sql.Identifier("t", column.name), sql.Identifier("s", f"{image}{position}"))
         for position, column in table.key
     )
 
 
-def _absent(table: Table) -> sql.Composable:
+def _absent(table: Table) -> sql.Composed:
     return sql.SQL("{} IS NULL").format(sql.Identifier("t", table.key[0][1].name))
 
 
-def _row(image: str, table: Table, *, now: bool = False) -> sql.Composable:
+def _row(image: str, table: Table, *, now: bool = False) -> sql.Composed:
     """The row as text: exact for every type, also those that know no equality."""
     return sql.SQL("ROW({})::text").format(
         sql.SQL(", ").join(
@@ -264,5 +265,5 @@ def _row(image: str, table: Table, *, now: bool = False) -> sql.Composable:
     )
 
 
-def _and(parts: Iterable[sql.Composable]) -> sql.Composable:
+def _and(parts: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL(" AND ").join(parts)

@@ -165,7 +165,7 @@ def match(table: Table, filled: Sequence[str] = ()) -> None:
             continue
         table.restored.append((column, Source(names, encrypted="encrypt" in policies)))
     for name, entry in named.items():
-        if name not in current and not any(
+        if "kept_as" not in entry and name not in current and not any(
             entry.get("attnum") == c.attnum for c in table.columns if table.oid == newest.source_relid
         ):
             table.lost.append((name, "production has no such column any more"))
@@ -179,8 +179,10 @@ def create_statements(relation: Relation) -> list[str]:
     """The dropped table as the vault knew it: columns, defaults and primary key; a serial's sequence with it."""
     table = f"{_quoted(relation.schema_name)}.{_quoted(relation.table_name)}"
     statements, columns, owned = [], [], []
-    for each in sorted(relation.columns, key=lambda column: int(column["attnum"])):
+    present = [column for column in relation.columns if "kept_as" not in column]
+    for each in sorted(present, key=lambda column: int(column["attnum"])):
         default = each.get("default")
+        generated = str(each.get("generated") or "") not in ("", "False", "false")
         sequence = _SEQUENCE.fullmatch(str(default)) if default else None
         if sequence:
             name = sequence.group(1).replace("''", "'")
@@ -188,7 +190,7 @@ def create_statements(relation: Relation) -> list[str]:
             owned.append(f"ALTER SEQUENCE {name} OWNED BY {table}.{_quoted(str(each['name']))}")
         columns.append(
             f"{_quoted(str(each['name']))} {each['type']}"
-            + (f" DEFAULT {default}" if default else "")
+            + (f" GENERATED ALWAYS AS ({default}) STORED" if default and generated else f" DEFAULT {default}" if default else "")
             + (" NOT NULL" if each.get("not_null") else "")
         )
     key = ", ".join(_quoted(name) for name in relation.key_columns)
@@ -201,6 +203,8 @@ def create_statements(relation: Relation) -> list[str]:
 def _entry(relation: Relation, column: Column, *, same_table: bool) -> dict[str, Any] | None:
     """The column in that version: by number where it is the same table, since columns get renamed, else by name."""
     for each in relation.columns:
+        if "kept_as" in each:  # dropped before: not in the images
+            continue
         if (each.get("attnum") == column.attnum) if same_table else (each["name"] == column.name):
             return each
     return None
