@@ -17,6 +17,7 @@ import click
 import psycopg
 
 from whodunit import WhodunitError, __version__, usage
+from whodunit import verify as sealing
 from whodunit.config import Config, load
 from whodunit.context import read_keys
 from whodunit.escape import clean
@@ -24,6 +25,7 @@ from whodunit.material import find, gather, incident_of
 from whodunit.model import Transaction, utc
 from whodunit.render import as_html, as_json, as_text
 from whodunit.report import build
+from whodunit.sources import SourceError
 from whodunit.sources.loki import Loki
 from whodunit.sources.vault import Vault
 from whodunit.undo import run as undoing
@@ -193,6 +195,52 @@ def undo(config: Config, **options: Any) -> None:
     )
     if result.blockers:
         raise SystemExit(1)
+
+
+@main.command()
+@click.option("--json", "as_data", is_flag=True)
+@click.pass_obj
+def verify(config: Config, as_data: bool) -> None:
+    """Compute every seal anew and compare it with the anchors outside; name the first bad record."""
+    with _Sources(config) as sources:
+        anchors, notes = [], []
+        try:
+            anchors += sealing.read_anchors(config.anchors) if config.anchors else []
+        except OSError as error:
+            notes.append(f"the anchors' file cannot be read: {error.strerror}")
+        try:
+            anchors += sealing.parse_anchors(Loki(config).anchors(), "loki")
+        except SourceError as error:
+            notes.append(f"Loki's anchors are missing: {error}")
+        if not anchors:
+            notes.append("no anchor outside the vault was found: only the vault's own seals were compared")
+        verdict = sealing.verify(sources.vault.connection, anchors)
+        verdict.notes += notes
+    if as_data:
+        click.echo(json.dumps(dataclasses.asdict(verdict), indent=2))
+    else:
+        anchored = ", ".join(f"{count} in {source}" for source, count in sorted(verdict.anchored.items())) or "none"
+        click.echo(f"{verdict.seals} seals and {verdict.records} records are as they were; anchors that agree: {anchored}")
+        for line in ([f"{verdict.retired} seals are of days that were dropped"] if verdict.retired else []) + verdict.notes:
+            click.echo(clean(line))
+        if verdict.fault is not None:
+            fault = verdict.fault
+            click.echo(clean(f"FIRST BAD RECORD: {fault.record}: {fault.what} ({fault.detail})"))
+    if verdict.fault is not None:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("identifier")
+@click.option("--reason", required=True, help="Why it must be kept.")
+@click.pass_obj
+def freeze(config: Config, identifier: str, reason: str) -> None:
+    """Keep an incident's days of history whatever the retention says."""
+    with _Sources(config) as sources:
+        group = sources.by_id(identifier)
+        first, last_ = group[0].commit_at, group[-1].commit_at
+        number = sources.vault.hold(first, last_, f"{identifier}: {reason} (by {_operator()})")
+        click.echo(f"Hold {number}: history from {utc(first)} to {utc(last_)} stays.")
 
 
 class _Sources:

@@ -77,7 +77,20 @@ class Loki:
             until,
         ) + self._lines('{job=~"postgres|postgres-audit"} |= "AUDIT-GUARD: "', since, until)
 
-    def _lines(self, query: str, since: datetime, until: datetime) -> list[Line]:
+    def anchors(self) -> list[str]:
+        """The keeper's anchors of the last 30 days, whose lines journald vouches for: its unit wrote them."""
+        until = datetime.now(UTC)
+        query = '{job="journald"} | unit="tovplay-vault-keeper.service" |= "vault_seal"'
+        found: list[str] = []
+        since = until - timedelta(days=30)
+        while True:
+            lines = self._lines(query, since, until, limit=5000)
+            found += [line.message for line in lines]
+            if len(lines) < 5000:
+                return found
+            since = lines[-1].at
+
+    def _lines(self, query: str, since: datetime, until: datetime, limit: int = LIMIT) -> list[Line]:
         try:
             response = self._session.get(
                 f"{self._url}/loki/api/v1/query_range",
@@ -85,7 +98,7 @@ class Loki:
                     "query": query,
                     "start": str(_nanoseconds(since)),
                     "end": str(_nanoseconds(until)),
-                    "limit": str(LIMIT),
+                    "limit": str(limit),
                     "direction": "forward",
                 },
                 timeout=self._timeout,

@@ -254,6 +254,16 @@ class Vault:
             )
             return cursor.fetchall()
 
+    def hold(self, since: datetime, until: datetime, reason: str) -> int:
+        """A legal hold on those days; the only thing that is ever written to the vault from here."""
+        self.connection.rollback()
+        self.connection.read_only = False
+        row = self._one(
+            "INSERT INTO vault.legal_hold (from_at, to_at, reason) VALUES (%s, %s, %s) RETURNING id", (since, until, reason)
+        )
+        self.connection.commit()
+        return int(row[0]) if row else 0
+
     def _transactions(self, where: LiteralString, parameters: Sequence[Any] | dict[str, Any]) -> list[Transaction]:
         with self.connection.cursor(row_factory=class_row(Transaction)) as cursor:
             cursor.execute(
