@@ -46,8 +46,8 @@ def test_only_the_net_change_is_undone(users, whodunit):
         'DELETE FROM public."User" WHERE id::int BETWEEN 4 AND 20',
         "INSERT INTO public.\"User\" (id, email) VALUES ('4', 'another'), ('200', 'new')",
         "INSERT INTO public.\"User\" (id, email) VALUES ('300', 'gone again')",
-        "DELETE FROM public.\"User\" WHERE id::int = 300",
-        'UPDATE public."User" SET id = \'1000\' WHERE id::int = 30',
+        'DELETE FROM public."User" WHERE id::int = 300',
+        "UPDATE public.\"User\" SET id = '1000' WHERE id::int = 30",
         db_user="alice",
     )
     whodunit("undo", identifier, "--apply")
@@ -56,8 +56,10 @@ def test_only_the_net_change_is_undone(users, whodunit):
 
 def test_rows_edited_since_are_left_alone_and_listed(users, whodunit):
     before = users.rows('public."User"')
-    identifier = users.commit('UPDATE public."User" SET email = \'blank\' || id')
-    users.commit("UPDATE public.\"User\" SET email = 'mine' WHERE id::int = 7", 'DELETE FROM public."User" WHERE id::int = 8')
+    identifier = users.commit("UPDATE public.\"User\" SET email = 'blank' || id")
+    users.commit(
+        "UPDATE public.\"User\" SET email = 'mine' WHERE id::int = 7", 'DELETE FROM public."User" WHERE id::int = 8'
+    )
     plan = whodunit("undo", identifier)
     assert '["7"]: the row was changed since' in plan or "[7]: the row was changed since" in plan
     assert "1  left alone: the row is gone since" in plan
@@ -109,11 +111,14 @@ def test_a_dropped_table_is_made_again(users, whodunit):
     users.production.execute("SET search_path = public")
     oid = users.production.execute("SELECT 'public.\"User\"'::regclass::oid::bigint").fetchone()[0]
     users.production.commit()
-    identifier = users.commit('DROP TABLE public."User"', replay=[
-        "INSERT INTO audit.ddl (at, event, tag, statement, object_type, schema_name, object_name, relid)"
-        " VALUES (clock_timestamp(), 'sql_drop', 'DROP TABLE', 'DROP TABLE \"User\"', 'table', 'public',"
-        f" 'public.\"User\"', {oid})"
-    ])
+    identifier = users.commit(
+        'DROP TABLE public."User"',
+        replay=[
+            "INSERT INTO audit.ddl (at, event, tag, statement, object_type, schema_name, object_name, relid)"
+            " VALUES (clock_timestamp(), 'sql_drop', 'DROP TABLE', 'DROP TABLE \"User\"', 'table', 'public',"
+            f" 'public.\"User\"', {oid})"
+        ],
+    )
     report = json.loads(whodunit("last", "--json"))
     assert report["changes"][0] == {"table": "public.User", "op": "X", "operation": "dropped", "rows": 100}
     whodunit("undo", identifier, "--apply")
@@ -166,6 +171,8 @@ def test_a_trigger_that_alters_rows_takes_the_undo_back(users, whodunit):
 
 def test_what_was_inserted_by_an_incident_goes(users, whodunit):
     before = users.rows('public."User"')
-    identifier = users.commit("INSERT INTO public.\"User\" (id, email) SELECT i, 'x' || i FROM generate_series(101, 300) i")
+    identifier = users.commit(
+        "INSERT INTO public.\"User\" (id, email) SELECT i, 'x' || i FROM generate_series(101, 300) i"
+    )
     assert "200  new rows are removed" in whodunit("undo", identifier, "--apply")
     assert users.rows('public."User"') == before

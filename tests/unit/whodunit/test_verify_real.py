@@ -38,10 +38,18 @@ def test_an_untouched_vault_agrees_with_its_anchors(sealed, whodunit):
     [
         ("DELETE FROM vault.history WHERE new ->> 'id' = '11'", "deleted", "'11'"),
         ("UPDATE vault.history SET new = new || '{\"name\": \"mallory\"}' WHERE new ->> 'id' = '11'", "edited", "'11'"),
-        ("INSERT INTO vault.history SELECT id + 1000, tx, relation, op, key, old, new, lsn, recorded_at FROM vault.history"
-         " WHERE new ->> 'id' = '11'", "inserted", "+1000"),
-        ("UPDATE vault.history h SET id = CASE h.new ->> 'id' WHEN '11' THEN h.id + 1 ELSE h.id - 1 END"
-         " WHERE h.new ->> 'id' IN ('11', '12')", "edited", "swapped"),
+        (
+            "INSERT INTO vault.history SELECT id + 1000, tx, relation, op, key, old, new, lsn, recorded_at FROM vault.history"
+            " WHERE new ->> 'id' = '11'",
+            "inserted",
+            "+1000",
+        ),
+        (
+            "UPDATE vault.history h SET id = CASE h.new ->> 'id' WHEN '11' THEN h.id + 1 ELSE h.id - 1 END"
+            " WHERE h.new ->> 'id' IN ('11', '12')",
+            "edited",
+            "swapped",
+        ),
     ],
     ids=["delete", "edit", "insert", "reorder"],
 )

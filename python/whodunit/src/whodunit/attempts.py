@@ -12,7 +12,7 @@ from whodunit.model import Attempt, Line, Transaction
 
 LIMIT = 100
 GUARD = "AUDIT-GUARD: "
-_EARLY = timedelta(milliseconds=250)  # a statement's audit line comes that much before its first trigger
+_EARLY = timedelta(milliseconds=100)  # a statement's audit line comes that much before its first trigger
 _ANALYZE = re.compile(r"\banalyze\b", re.IGNORECASE)
 _HARMFUL = re.compile(
     r"\b(delete|update|truncate|drop|alter|merge|grant|revoke|session_replication_role|disable|do)\b", re.IGNORECASE

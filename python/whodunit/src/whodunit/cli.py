@@ -220,8 +220,12 @@ def verify(config: Config, as_data: bool) -> None:
         click.echo(json.dumps(dataclasses.asdict(verdict), indent=2))
     else:
         anchored = ", ".join(f"{count} in {source}" for source, count in sorted(verdict.anchored.items())) or "none"
-        click.echo(f"{verdict.seals} seals and {verdict.records} records are as they were; anchors that agree: {anchored}")
-        for line in ([f"{verdict.retired} seals are of days that were dropped"] if verdict.retired else []) + verdict.notes:
+        click.echo(
+            f"{verdict.seals} seals and {verdict.records} records are as they were; anchors that agree: {anchored}"
+        )
+        for line in (
+            [f"{verdict.retired} seals are of days that were dropped"] if verdict.retired else []
+        ) + verdict.notes:
             click.echo(clean(line))
         if verdict.fault is not None:
             fault = verdict.fault

@@ -138,7 +138,9 @@ def _outside(n: int, root: bytes, anchored: Mapping[str, set[str]], verdict: Ver
     for source, found in sorted(anchored.items()):
         verdict.anchored[source] = verdict.anchored.get(source, 0) + 1
         if root.hex() not in found:
-            return Fault(n, "seal", f"seal {n}", f"the vault's root is {root.hex()}, the anchor ({source}) says {min(found)}")
+            return Fault(
+                n, "seal", f"seal {n}", f"the vault's root is {root.hex()}, the anchor ({source}) says {min(found)}"
+            )
     return None
 
 
@@ -170,9 +172,7 @@ def _records(connection: psycopg.Connection[Any], seal: Mapping[str, Any]) -> It
             rest = lines.pop()
             for line in lines:
                 source, identifier, tx, canonical = line.split(b"\t", 3)
-                yield Record(
-                    source.decode(), identifier.decode(), tx.decode(), leaf(canonical.replace(b"\\\\", b"\\"))
-                )
+                yield Record(source.decode(), identifier.decode(), tx.decode(), leaf(canonical.replace(b"\\\\", b"\\")))
 
 
 def _blame(connection: psycopg.Connection[Any], seal: Mapping[str, Any]) -> Fault:

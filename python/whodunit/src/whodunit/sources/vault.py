@@ -259,7 +259,8 @@ class Vault:
         self.connection.rollback()
         self.connection.read_only = False
         row = self._one(
-            "INSERT INTO vault.legal_hold (from_at, to_at, reason) VALUES (%s, %s, %s) RETURNING id", (since, until, reason)
+            "INSERT INTO vault.legal_hold (from_at, to_at, reason) VALUES (%s, %s, %s) RETURNING id",
+            (since, until, reason),
         )
         self.connection.commit()
         return int(row[0]) if row else 0

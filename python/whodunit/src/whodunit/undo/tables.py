@@ -165,8 +165,10 @@ def match(table: Table, filled: Sequence[str] = ()) -> None:
             continue
         table.restored.append((column, Source(names, encrypted="encrypt" in policies)))
     for name, entry in named.items():
-        if "kept_as" not in entry and name not in current and not any(
-            entry.get("attnum") == c.attnum for c in table.columns if table.oid == newest.source_relid
+        if (
+            "kept_as" not in entry
+            and name not in current
+            and not any(entry.get("attnum") == c.attnum for c in table.columns if table.oid == newest.source_relid)
         ):
             table.lost.append((name, "production has no such column any more"))
     if not table.key:
@@ -190,7 +192,13 @@ def create_statements(relation: Relation) -> list[str]:
             owned.append(f"ALTER SEQUENCE {name} OWNED BY {table}.{_quoted(str(each['name']))}")
         columns.append(
             f"{_quoted(str(each['name']))} {each['type']}"
-            + (f" GENERATED ALWAYS AS ({default}) STORED" if default and generated else f" DEFAULT {default}" if default else "")
+            + (
+                f" GENERATED ALWAYS AS ({default}) STORED"
+                if default and generated
+                else f" DEFAULT {default}"
+                if default
+                else ""
+            )
             + (" NOT NULL" if each.get("not_null") else "")
         )
     key = ", ".join(_quoted(name) for name in relation.key_columns)
