@@ -15,10 +15,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.conftest import ROOT
 
 VAULT_SQL = ROOT / "roles" / "audit_vault" / "files" / "sql"
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # other tests may have this machine's cores
 DESCRIBE = """
 SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
   'name', a.attname, 'attnum', a.attnum, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
-# C0 and C1 controls, soft hyphen and zero-width characters, marks that turn the direction, separators, surrogates, tags.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\uffff"
-    "\ud800-\udfff\U000e0000-\U000e0fff]"
-)
+# Letters by their class that show nothing all the same.
+_BLANK = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0\u034f\u180b\u180c\u180d\u180f\ufe0f")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def clean(value: object) -> str:
     """The text with everything that is not plainly visible spelled out."""
-    return _UNSAFE.sub(_spelled, str(value))
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(each if each.isprintable() and each not in _BLANK else _spelled(each) for each in text)
 
 
 def short(value: object, length: int = 200) -> str:
@@ -23,8 +21,7 @@ def short(value: object, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _spelled(found: re.Match[str]) -> str:
-    character = found.group()
+def _spelled(character: str) -> str:
     if character in _NAMED:
         return _NAMED[character]
     point = ord(character)

@@ -26,7 +26,7 @@ from whodunit.model import (
 )
 from whodunit.redact import Redactor
 from whodunit.sources import SourceError
-from whodunit.sources.loki import Loki
+from whodunit.sources.loki import LIMIT, Loki
 from whodunit.sources.vault import Vault
 
 AROUND = timedelta(minutes=15)  # attempts and findings that far from the incident are told with it
@@ -110,10 +110,12 @@ def gather(
         vault.connection.rollback()
         material.sources.append(SourceState("vault", "answered", "before-images are not for this role"))
     try:
-        _ask_loki(material, loki(), begin, end)
+        witness = loki()
+        _ask_loki(material, witness, begin, end)
         _hide(material, Redactor(vault.secrets()))
         material.neighbours = vault.near(suspects([*material.session_lines, *material.alarm_lines]))
-        material.sources.append(SourceState("loki", "answered"))
+        cut = f"only the first {LIMIT} lines were read of: {', '.join(sorted(witness.cut))}" if witness.cut else ""
+        material.sources.append(SourceState("loki", "answered", cut))
     except SourceError as error:
         material.sources.append(SourceState("loki", "missing", str(error)))
     return material
@@ -133,7 +135,7 @@ def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) ->
         material.request_lines += loki.request(
             correlation, trace, begin - timedelta(minutes=2), end + timedelta(minutes=2)
         )
-    material.alarm_lines = loki.alarms(begin - AROUND, end + AROUND)
+    material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AROUND)
 
 
 def _grouped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,7 @@ class Loki:
         self._url = config.loki_url.rstrip("/")
         self._timeout = config.timeout_seconds
         self._session = requests.Session()
+        self.cut: set[str] = set()  # kinds of lines of which there were more than are read
         if config.loki_user and config.loki_password_file:
             try:
                 password = config.loki_password_file.read_text(encoding="utf-8").strip()
@@ -68,14 +70,19 @@ class Loki:
             return []
         return self._lines(f'{{job=~"nginx|flask-api"}} | {" or ".join(asked)}', since, until)
 
-    def alarms(self, since: datetime, until: datetime) -> list[Line]:
-        """Refused and failed statements, whoever sent them."""
-        return self._lines(
-            '{job=~"postgres|postgres-audit"} | level=~"ERROR|FATAL|PANIC" or action=~"DROP.*|TRUNCATE.*" '
-            'or audit_class="DDL" or action=~"DELETE|UPDATE"',
+    def alarms(self, tables: Iterable[str], since: datetime, until: datetime) -> list[Line]:
+        """Refused and failed statements, the guard's word, and DELETEs from those tables, whoever sent them."""
+        found = self._lines('{job=~"postgres|postgres-audit"} |= "AUDIT-GUARD: "', since, until)
+        found += self._lines(
+            '{job=~"postgres|postgres-audit"} | level=~"ERROR|FATAL|PANIC" or audit_class="DDL" or action="TRUNCATE TABLE"',
             since,
             until,
-        ) + self._lines('{job=~"postgres|postgres-audit"} |= "AUDIT-GUARD: "', since, until)
+        )
+        names = "|".join(re.escape(name) for name in sorted(set(tables)))
+        if names:
+            query = f'{{job="postgres-audit"}} | action="DELETE" and table_name=~{quoted(names)}'
+            found += self._lines(query, since, until)
+        return found
 
     def anchors(self) -> list[str]:
         """The keeper's anchors of the last 30 days, whose lines journald vouches for: its unit wrote them."""
