@@ -129,8 +129,8 @@ def _hba_line(rule: Mapping[str, Any]) -> str:
     return "\t".join(field for field in fields if field)
 
 
-def postgresql_hba(current: str, rules: Iterable[Mapping[str, Any]]) -> str:
-    """pg_hba.conf with our block on top, where it decides, and every foreign line below in its own order."""
+def _with_block(current: str, lines: Iterable[str]) -> str:
+    """The file with our block on top, where it decides, and every foreign line below in its own order."""
     foreign, inside = [], False
     for line in current.splitlines(keepends=True):
         if line.startswith("# BEGIN tovplay"):
@@ -139,8 +139,19 @@ def postgresql_hba(current: str, rules: Iterable[Mapping[str, Any]]) -> str:
             foreign.append(line)
         if line.startswith("# END tovplay"):
             inside = False
-    block = "".join(f"{line}\n" for line in [HBA_BEGIN, *map(_hba_line, rules), HBA_END])
+    block = "".join(f"{line}\n" for line in [HBA_BEGIN, *lines, HBA_END])
     return block + "".join(foreign)
+
+
+def postgresql_hba(current: str, rules: Iterable[Mapping[str, Any]]) -> str:
+    """pg_hba.conf with our rules and what was there."""
+    return _with_block(current, map(_hba_line, rules))
+
+
+def postgresql_ident(current: str, maps: Iterable[Mapping[str, Any]]) -> str:
+    """pg_ident.conf with our maps and what was there; names are quoted, for they may have spaces."""
+    names = ((one["map"], name, one["role"]) for one in maps for name in one["certificates"])
+    return _with_block(current, ("\t".join(f'"{part}"' for part in line) for line in names))
 
 
 def _address_problem(rule: Mapping[str, Any], local_networks: Sequence[str]) -> str | None:
@@ -274,6 +285,7 @@ class FilterModule:
             "postgresql_deaf": postgresql_deaf,
             "postgresql_hba": postgresql_hba,
             "postgresql_hba_problems": postgresql_hba_problems,
+            "postgresql_ident": postgresql_ident,
             "postgresql_memberships": postgresql_memberships,
             "postgresql_memory": postgresql_memory,
             "postgresql_role_problems": postgresql_role_problems,

@@ -1,0 +1,25 @@
+-- Who runs what as whom. Trigger functions need no EXECUTE to fire; what they call does.
+DO $$
+DECLARE
+  one regprocedure;
+BEGIN
+  FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'audit'::regnamespace AND prosecdef
+               AND proname NOT IN ('after_ddl', 'after_drop', 'before_rewrite') LOOP
+    EXECUTE format('ALTER FUNCTION %s OWNER TO audit_owner', one);
+  END LOOP;
+END $$;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA audit FROM PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA audit TO audit_owner;
+REVOKE EXECUTE ON FUNCTION audit.attach(boolean), audit.converge(jsonb), audit.beat() FROM audit_owner;
+GRANT EXECUTE ON FUNCTION
+  audit.write_context(name, text, oid, text), audit.changed_rows(oid, boolean),
+  audit.judge_rows(name, text, oid, bigint, text, bigint, text), audit.judge_truncate(name, oid, text),
+  audit.after_ddl(name, text), audit.after_drop(name, text), audit.before_rewrite(name, text), audit.ask_the_vault() TO PUBLIC;
+
+-- After pgaudit's, which so name the objects even of what is refused here.
+CREATE EVENT TRIGGER zz_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit.ddl_end();
+ALTER EVENT TRIGGER zz_audit_ddl ENABLE ALWAYS;
+CREATE EVENT TRIGGER zz_audit_drop ON sql_drop EXECUTE FUNCTION audit.ddl_drop();
+ALTER EVENT TRIGGER zz_audit_drop ENABLE ALWAYS;
+CREATE EVENT TRIGGER zz_audit_rewrite ON table_rewrite EXECUTE FUNCTION audit.ddl_rewrite();
+ALTER EVENT TRIGGER zz_audit_rewrite ENABLE ALWAYS;
