@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own with the vault's real SQL: shadows, history and seals as replication would leave them."""
+"""A PostgreSQL of the tests' own with the vault's real SQL, filled as replication would fill it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class World:
         self.production.commit()
         self.vault.execute("SELECT set_config('vault.worker', 'apply', false)")
         self.vault.execute(
-            "SELECT pg_replication_origin_xact_setup(pg_current_wal_lsn(), coalesce(%s::timestamptz, clock_timestamp()))",
+            "SELECT pg_replication_origin_xact_setup(pg_current_wal_lsn(), coalesce(%s::timestamptz,"
+            " clock_timestamp()))",
             (context.get("at"),),
         )
         if context.pop("noted", True):
@@ -156,7 +157,8 @@ def cluster() -> Iterator[str]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         pytest.skip(
-            "no PostgreSQL server is installed here: what needs the vault's SQL is proven by molecule test -s audit_vault"
+            "no PostgreSQL server is installed here: what needs the vault's SQL is proven by"
+            " molecule test -s audit_vault"
         )
     bin_folder = programs[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="whodunit-"))

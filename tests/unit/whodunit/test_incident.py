@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from whodunit.incident import Harm, merge, score
 from whodunit.model import Context, Transaction, Trust
 

@@ -142,6 +142,12 @@ def test_two_witnesses_prove_every_answer():
     assert told["login"] == ("app by scram-sha-256", "single source")
 
 
+def test_jaegers_spans_prove_the_trace():
+    found = material()
+    found.spans = {TRACE: ["web: DELETE /users/<id>", "web: db"]}
+    assert answers(found)["trace"] == (TRACE, "proven")
+
+
 def test_without_loki_everything_is_single_source_and_nothing_fails():
     told = answers(material())
     assert told["person"] == ("user 42", "single source")
@@ -248,7 +254,10 @@ def test_attempts(fields, text, verdict):
     assert [each.verdict for each in attempts(found, lambda _: "E1")] == ([verdict] if verdict else [])
 
 
-HOSTILE = "\x1b[2J\x1b]0;owned\x07 [bold red]markup[/] <script>alert(1)</script> \u202egnp.exe \x9b31m\r\n\x00\x7f{{ 7*7 }} \ud800"
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07 [bold red]markup[/]"
+    " <script>alert(1)</script> \u202egnp.exe \x9b31m\r\n\x00\x7f{{ 7*7 }} \ud800"
+)
 
 
 def hostile():

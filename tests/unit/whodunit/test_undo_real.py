@@ -9,8 +9,8 @@ import pytest
 USERS = """
 CREATE TABLE public."User" (id serial PRIMARY KEY, email text UNIQUE, amount numeric(12,4), raw bytea, tags text[],
   doc jsonb, at timestamptz, n float8, size int GENERATED ALWAYS AS (length(email)) STORED);
-INSERT INTO public."User" SELECT i, 'u' || i || E'@x\\t\\\\\\n,"', i / 7.0, sha256(i::text::bytea), ARRAY['a"b', NULL, ''],
-  '{"a": [1.50, null]}', now() - i * interval '1 hour', i / 3.0 FROM generate_series(1, 100) i;
+INSERT INTO public."User" SELECT i, 'u' || i || E'@x\\t\\\\\\n,"', i / 7.0, sha256(i::text::bytea), 
+  ARRAY['a"b', NULL, ''], '{"a": [1.50, null]}', now() - i * interval '1 hour', i / 3.0 FROM generate_series(1, 100) i;
 SELECT setval('public."User_id_seq"', 100);
 """
 

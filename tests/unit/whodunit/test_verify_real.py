@@ -39,7 +39,8 @@ def test_an_untouched_vault_agrees_with_its_anchors(sealed, whodunit):
         ("DELETE FROM vault.history WHERE new ->> 'id' = '11'", "deleted", "'11'"),
         ("UPDATE vault.history SET new = new || '{\"name\": \"mallory\"}' WHERE new ->> 'id' = '11'", "edited", "'11'"),
         (
-            "INSERT INTO vault.history SELECT id + 1000, tx, relation, op, key, old, new, lsn, recorded_at FROM vault.history"
+            "INSERT INTO vault.history SELECT id + 1000, tx, relation, op, key, old, new, lsn,"
+            " recorded_at FROM vault.history"
             " WHERE new ->> 'id' = '11'",
             "inserted",
             "+1000",
@@ -60,7 +61,8 @@ def test_the_batch_and_record_are_named(sealed, whodunit, tampering, what, recor
         sealed.vault.execute("ALTER TABLE vault.seal ADD COLUMN IF NOT EXISTS leaves bytea")
         sealed.vault.execute(
             "UPDATE vault.seal s SET leaves = (SELECT string_agg(sha256('\\x00' || convert_to(l.canonical, 'UTF8')), ''"
-            " ORDER BY l.place, l.id) FROM vault.leaves(coalesce((SELECT max(horizon_xid) FROM vault.seal b WHERE b.n < s.n), 0),"
+            " ORDER BY l.place, l.id) FROM vault.leaves(coalesce((SELECT max(horizon_xid) FROM"
+            " vault.seal b WHERE b.n < s.n), 0),"
             " s.horizon_xid) l)"
         )
     sealed.vault.execute("SELECT set_config('vault.moves', 'on', false)")

@@ -55,7 +55,7 @@ def attempts(material: Material, note: Callable[[Line], str]) -> tuple[Attempt, 
                     line.at,
                     verdict,
                     line.get("db_user") or "unknown",
-                    f"{line.get('client_addr') or 'unknown'}{':' + line.get('client_port') if line.get('client_port') else ''}",
+                    ":".join(part for part in (line.get("client_addr") or "unknown", line.get("client_port")) if part),
                     _text(line),
                     note(line),
                 )

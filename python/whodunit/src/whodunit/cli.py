@@ -15,14 +15,15 @@ from typing import Any
 
 import click
 import psycopg
+from tovplay_telemetry.audit_context import trace_id
 
 from whodunit import WhodunitError, __version__, usage
 from whodunit import verify as sealing
 from whodunit.config import Config, load
-from whodunit.context import read_keys
+from whodunit.context import judge, read_keys
 from whodunit.escape import clean
 from whodunit.material import find, gather, incident_of
-from whodunit.model import Transaction, utc
+from whodunit.model import Transaction, Trust, utc
 from whodunit.render import as_html, as_json, as_text
 from whodunit.report import build
 from whodunit.sources import SourceError
@@ -268,6 +269,22 @@ class _Sources:
         if isinstance(error, psycopg.Error):
             raise click.ClickException(clean(f"the vault refused: {str(error).strip()}")) from error
 
+    def signed(self, transactions: Sequence[Transaction], wanted: set[str]) -> list[Transaction]:
+        """Those that a signed context, or a role of one person, puts there; a forged context brings nothing back."""
+        found, left = [], []
+        for each in transactions:
+            context = judge(each, self.keys)
+            said = (
+                {context.trusted("uid"), context.trusted("cid"), trace_id(context.claims)} if context.claims else set()
+            )
+            own = each.db_user in wanted and each.db_user not in self.config.pooled_roles
+            signed = context.trust is Trust.SIGNED and bool(said & wanted)
+            (found if own or signed else left).append(each)
+        if left:
+            names = ", ".join(each.id for each in left[:20])
+            click.echo(clean(f"left out, since nothing proves that they belong to it: {names}"), err=True)
+        return found
+
     def window(self) -> datetime | None:
         newest = self.vault.newest()
         return newest - WINDOW if newest else None
@@ -323,14 +340,13 @@ def _selected(sources: _Sources, options: dict[str, Any]) -> tuple[str, Sequence
             t for x in options["tx"] for t in sources.vault.by_xid(epoch, x)
         ]
     if options["correlation"] or options["trace_id"]:
-        found = options["correlation"] or options["trace_id"]
-        return found, sources.vault.of(trace=found, since=since, until=until)
+        found = (options["correlation"] or options["trace_id"]).replace("-", "").lower()
+        return found, sources.signed(sources.vault.of(trace=found, since=since, until=until), {found})
     if options["person"]:
         if since is None:
             raise WhodunitError("--user needs --since: nobody wants everything undone that somebody ever did")
-        return f"user {options['person']} since {utc(since)}", sources.vault.of(
-            user=options["person"], since=since, until=until
-        )
+        everything = sources.vault.of(user=options["person"], since=since, until=until)
+        return f"user {options['person']} since {utc(since)}", sources.signed(everything, {options["person"]})
     return f"everything since {utc(since)}", sources.vault.of(since=since, until=until)
 
 

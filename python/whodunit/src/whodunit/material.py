@@ -23,9 +23,11 @@ from whodunit.model import (
     Sample,
     SourceState,
     Transaction,
+    Trust,
 )
 from whodunit.redact import Redactor
 from whodunit.sources import SourceError
+from whodunit.sources.jaeger import Jaeger
 from whodunit.sources.loki import LIMIT, Loki
 from whodunit.sources.vault import Vault
 
@@ -51,6 +53,7 @@ class Material:
     pooler_lines: list[Line] = field(default_factory=list)
     request_lines: list[Line] = field(default_factory=list)
     alarm_lines: list[Line] = field(default_factory=list)
+    spans: dict[str, list[str]] = field(default_factory=dict)  # trace -> its operations
     sources: list[SourceState] = field(default_factory=list)
 
 
@@ -118,7 +121,19 @@ def gather(
         material.sources.append(SourceState("loki", "answered", cut))
     except SourceError as error:
         material.sources.append(SourceState("loki", "missing", str(error)))
+    if config.jaeger_url:
+        try:
+            _ask_jaeger(material, Jaeger(config))
+            material.sources.append(SourceState("jaeger", "answered"))
+        except SourceError as error:
+            material.sources.append(SourceState("jaeger", "missing", str(error)))
     return material
+
+
+def _ask_jaeger(material: Material, jaeger: Jaeger) -> None:
+    traces = {trace_id(context.claims) for context in material.contexts.values() if context.trust is Trust.SIGNED}
+    for trace in sorted(trace for trace in traces if trace)[:20]:
+        material.spans[trace] = jaeger.operations(trace)
 
 
 def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) -> None:

@@ -1,4 +1,4 @@
-"""From what the witnesses say to the one page: answers, each with its grade. Pure: the same material, the same report."""
+"""From what the witnesses say to the one page. Pure: the same material gives the same report."""
 
 from __future__ import annotations
 
@@ -228,7 +228,20 @@ def _why(material: Material, first: Transaction, lines: Sequence[Line], records:
             ]
         ),
     )
-    yield answer("WHY", "trace", [Witness("application", "signed context", trace or "")])
+    spans = material.spans.get(trace or "", [])
+    heard = [line for line in requests if line.get("trace_id")]
+    yield answer(
+        "WHY",
+        "trace",
+        _distinct(
+            [
+                Witness("application", "signed context", trace or ""),
+                Witness("jaeger", "jaeger", trace or "") if spans else None,
+                *(Witness(f"{line.job} log", line.job, line.get("trace_id"), records.add(line)) for line in heard),
+            ]
+        ),
+        note=" > ".join(spans[:10]),
+    )
     statements = [
         line for line in lines if line.get("statement") and line.get("audit_class") in ("WRITE", "DDL", "FUNCTION")
     ]

@@ -243,9 +243,12 @@ _SUSPECTS = (
     (
         "deleted",
         # Within one transaction, one worker numbers the rows of a table without a hole of its own making.
-        "SELECT 'history ' || min(g.id) || ' (tx ' || c.tx || ')', c.rows || ' rows were sealed, ' || count(h.id) || ' are there'"
-        " FROM vault.sealed_change c LEFT JOIN LATERAL (SELECT h.id FROM vault.history h WHERE h.tx = c.tx AND h.relation ="
-        " c.relation AND h.op = c.op) h ON true LEFT JOIN LATERAL (SELECT g.id FROM generate_series(c.first_id, c.last_id) AS g (id)"
+        "SELECT 'history ' || min(g.id) || ' (tx ' || c.tx || ')', c.rows || ' rows were sealed, '"
+        " || count(h.id) || ' are there'"
+        " FROM vault.sealed_change c LEFT JOIN LATERAL (SELECT h.id FROM vault.history h WHERE h.tx"
+        " = c.tx AND h.relation ="
+        " c.relation AND h.op = c.op) h ON true LEFT JOIN LATERAL (SELECT g.id FROM"
+        " generate_series(c.first_id, c.last_id) AS g (id)"
         " WHERE NOT EXISTS (SELECT FROM vault.history x WHERE x.tx = c.tx AND x.id = g.id) LIMIT 1) g ON true"
         " WHERE c.seal = %(n)s GROUP BY c.tx, c.relation, c.op, c.rows, c.first_id HAVING count(h.id) < c.rows"
         " ORDER BY c.first_id LIMIT 1",
@@ -259,8 +262,10 @@ _SUSPECTS = (
     ),
     (
         "reordered",
-        "SELECT 'history ' || id || ' (tx ' || tx || ')', 'recorded before its predecessor' FROM (SELECT h.id, h.tx, h.recorded_at,"
-        " lag(h.recorded_at) OVER (ORDER BY h.id) AS before FROM vault.history h WHERE h.tx >= %(first)s AND h.tx < %(end)s) o"
+        "SELECT 'history ' || id || ' (tx ' || tx || ')', 'recorded before its predecessor' FROM"
+        " (SELECT h.id, h.tx, h.recorded_at,"
+        " lag(h.recorded_at) OVER (ORDER BY h.id) AS before FROM vault.history h WHERE h.tx >="
+        " %(first)s AND h.tx < %(end)s) o"
         " WHERE recorded_at < before ORDER BY id LIMIT 1",
     ),
     (

@@ -48,7 +48,8 @@ class Loki:
         except (ValueError, OverflowError, OSError):
             return []
         return self._lines(
-            f'{{job="postgres"}} | pg_session_id={quoted(session_id)} |~ "connection (received|authenticated|authorized)"',
+            f'{{job="postgres"}} | pg_session_id={quoted(session_id)} |~ "connection'
+            f' (received|authenticated|authorized)"',
             began - timedelta(seconds=2),
             began + timedelta(seconds=30),
         )
@@ -74,7 +75,8 @@ class Loki:
         """Refused and failed statements, the guard's word, and DELETEs from those tables, whoever sent them."""
         found = self._lines('{job=~"postgres|postgres-audit"} |= "AUDIT-GUARD: "', since, until)
         found += self._lines(
-            '{job=~"postgres|postgres-audit"} | level=~"ERROR|FATAL|PANIC" or audit_class="DDL" or action="TRUNCATE TABLE"',
+            '{job=~"postgres|postgres-audit"} | level=~"ERROR|FATAL|PANIC" or audit_class="DDL" or'
+            ' action="TRUNCATE TABLE"',
             since,
             until,
         )

@@ -32,21 +32,26 @@ WITH harmed AS (
    WHERE op = 'U' AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
   UNION ALL
   SELECT tx, 0, 'X', 0, 0, count(*) FROM audit.ddl
-  WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column') {dropped} GROUP BY tx
+  WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column')
+    {dropped} GROUP BY tx
   {named}
 ), summed AS (
-  SELECT tx, sum(lost)::bigint AS lost, sum(updated)::bigint AS updated, sum(dropped)::bigint AS dropped FROM harmed GROUP BY tx
+  SELECT tx, sum(lost)::bigint AS lost, sum(updated)::bigint AS updated, sum(dropped)::bigint AS dropped FROM
+    harmed GROUP BY tx
 )
-SELECT array_agg(t.tx ORDER BY t.tx) AS txs, max(t.commit_at) AS at, sum(lost)::bigint AS lost, sum(updated)::bigint AS updated,
+SELECT array_agg(t.tx ORDER BY t.tx) AS txs, max(t.commit_at) AS at, sum(lost)::bigint AS lost,
+  sum(updated)::bigint AS updated,
        sum(dropped)::bigint AS dropped
 FROM summed s JOIN vault.transactions t USING (tx)
-WHERE t.commit_at >= coalesce(%(since)s::timestamptz, '-infinity') AND t.commit_at <= coalesce(%(until)s::timestamptz, 'infinity') {person}
+WHERE t.commit_at >= coalesce(%(since)s::timestamptz, '-infinity') AND t.commit_at <=
+  coalesce(%(until)s::timestamptz, 'infinity') {person}
 GROUP BY t.epoch, coalesce(substring(t.ctx FROM '"cid": ?"([0-9a-f]+)"'), t.pg_session_id, t.tx::text)
 """
 # Of one person or one trace everything counts, however small.
 _NAMED = """
   UNION ALL
-  SELECT c.tx, 0, 'I', 0, 0, 0 FROM (SELECT t.tx FROM audit.context t WHERE t.tx >= %(first)s {person} ORDER BY t.tx DESC LIMIT 2000) c
+  SELECT c.tx, 0, 'I', 0, 0, 0 FROM (SELECT t.tx FROM audit.context t WHERE t.tx >= %(first)s {person} ORDER
+    BY t.tx DESC LIMIT 2000) c
 """
 
 
@@ -106,7 +111,8 @@ class Vault:
             cursor.execute(
                 "SELECT tx, sum(lost)::bigint, sum(updated)::bigint, sum(dropped)::bigint FROM ("
                 " SELECT tx, CASE WHEN op IN ('D', 'T', 'X') THEN rows ELSE 0 END AS lost,"
-                " CASE WHEN op = 'U' THEN rows ELSE 0 END AS updated, 0 AS dropped FROM vault.changes WHERE tx = ANY(%(txs)s)"
+                " CASE WHEN op = 'U' THEN rows ELSE 0 END AS updated, 0 AS dropped FROM"
+                " vault.changes WHERE tx = ANY(%(txs)s)"
                 " UNION ALL SELECT tx, 0, 0, 1 FROM audit.ddl WHERE tx = ANY(%(txs)s) AND event = 'sql_drop'"
                 " AND object_type IN ('table', 'schema', 'table column')) AS each GROUP BY tx",
                 {"txs": list(txs)},
@@ -160,7 +166,8 @@ class Vault:
             sessions = sorted({each.pg_session_id for each in transactions if each.pg_session_id})
             if sessions:
                 cursor.execute(
-                    "SELECT tx FROM audit.context WHERE pg_session_id = ANY(%s) AND at BETWEEN %s AND %s ORDER BY at LIMIT 5000",
+                    "SELECT tx FROM audit.context WHERE pg_session_id = ANY(%s) AND at BETWEEN %s"
+                    " AND %s ORDER BY at LIMIT 5000",
                     (sessions, begin, end),
                 )
                 found.update(row[0] for row in cursor)
@@ -178,7 +185,8 @@ class Vault:
         """What these sessions committed at or soon after those times."""
         with self.connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(
-                "SELECT DISTINCT c.tx FROM unnest(%s::text[], %s::timestamptz[]) AS l (session, at) CROSS JOIN LATERAL ("
+                "SELECT DISTINCT c.tx FROM unnest(%s::text[], %s::timestamptz[]) AS l (session, at)"
+                " CROSS JOIN LATERAL ("
                 " SELECT c.tx FROM audit.context c WHERE c.pg_session_id = l.session"
                 " AND c.at BETWEEN l.at - interval '1 s' AND l.at + interval '1 min' ORDER BY c.at LIMIT 3) c",
                 ([session for session, _ in lines], [at for _, at in lines]),
@@ -189,7 +197,8 @@ class Vault:
         """Names of tables and columns whose values are nobody's business."""
         with self.connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(
-                "SELECT DISTINCT unnest(ARRAY[r.table_name, c ->> 'name']) FROM vault.relation r, jsonb_array_elements(r.columns) c"
+                "SELECT DISTINCT unnest(ARRAY[r.table_name, c ->> 'name']) FROM vault.relation r,"
+                " jsonb_array_elements(r.columns) c"
                 " WHERE c ->> 'policy' <> 'plain'"
             )
             return {row[0] for row in cursor}
@@ -197,7 +206,8 @@ class Vault:
     def changes(self, txs: Sequence[int]) -> list[Change]:
         with self.connection.cursor(row_factory=class_row(Change)) as cursor:
             cursor.execute(
-                "SELECT tx, relation, schema_name, table_name, op::text, rows::bigint, first_id, last_id FROM vault.changes"
+                "SELECT tx, relation, schema_name, table_name, op::text, rows::bigint, first_id,"
+                " last_id FROM vault.changes"
                 " WHERE tx = ANY(%s) ORDER BY first_id, relation, op",
                 (list(txs),),
             )
@@ -212,7 +222,8 @@ class Vault:
         with self.connection.cursor(row_factory=dict_row) as cursor:
             for (table, op), change in sorted(wanted.items()):
                 cursor.execute(
-                    "SELECT id, key, old, new FROM vault.history WHERE id BETWEEN %s AND %s AND tx = %s AND relation = %s"
+                    "SELECT id, key, old, new FROM vault.history WHERE id BETWEEN %s AND %s AND tx ="
+                    " %s AND relation = %s"
                     " AND op = %s ORDER BY id LIMIT %s",
                     (change.first_id, change.last_id, change.tx, change.relation, op, each),
                 )
@@ -222,7 +233,8 @@ class Vault:
     def definitions(self, txs: Sequence[int]) -> list[Definition]:
         with self.connection.cursor(row_factory=class_row(Definition)) as cursor:
             cursor.execute(
-                "SELECT tx, at, tag, event, coalesce(object_type, '') AS object_type, coalesce(object_name, '') AS object_name,"
+                "SELECT tx, at, tag, event, coalesce(object_type, '') AS object_type,"
+                " coalesce(object_name, '') AS object_name,"
                 " coalesce(statement, '') AS statement FROM audit.ddl WHERE tx = ANY(%s)"
                 " ORDER BY at, event, object_type, object_name",
                 (list(txs),),
@@ -240,16 +252,15 @@ class Vault:
             return cursor.fetchall()
 
     def gaps(self, since: datetime, until: datetime) -> list[Gap]:
-        """Gaps that the vault declared, and heartbeats that are missing between two that came."""
+        """Gaps that the vault declared: heartbeats that did not come, epochs, tables that had to be copied again."""
         with self.connection.cursor(row_factory=class_row(Gap)) as cursor:
             cursor.execute(
                 "SELECT 'vault' AS source, coalesce(from_at, noted_at) AS since, coalesce(to_at, noted_at) AS until,"
-                " kind || ': ' || detail::text || coalesce(', ' || from_lsn, '') || coalesce(' to ' || to_lsn, '') AS text"
-                " FROM vault.gap WHERE coalesce(from_at, noted_at) <= %(until)s AND coalesce(to_at, noted_at) >= %(since)s"
-                " UNION ALL SELECT 'heartbeat', before, at, 'no heartbeat for ' || round(extract(epoch FROM at - before)) || ' s'"
-                " FROM (SELECT at, lag(at) OVER (ORDER BY at) AS before FROM audit.heartbeat"
-                "       WHERE at BETWEEN %(since)s::timestamptz - interval '2 minutes' AND %(until)s) beats"
-                " WHERE at - before > interval '30 s' ORDER BY 2, 1",
+                " kind || ': ' || detail::text || coalesce(', ' || from_lsn, '') || coalesce(' to '"
+                " || to_lsn, '') AS text"
+                " FROM vault.gap WHERE coalesce(from_at, noted_at) <= %(until)s AND coalesce(to_at,"
+                " noted_at) >= %(since)s"
+                " ORDER BY 2, 1, 4",
                 {"since": since, "until": until},
             )
             return cursor.fetchall()
@@ -280,7 +291,8 @@ class Vault:
         if since is None:
             return 0
         row = self._one(
-            "SELECT coalesce((SELECT tx FROM vault.sealed_transaction WHERE commit_at >= %s ORDER BY commit_at LIMIT 1),"
+            "SELECT coalesce((SELECT tx FROM vault.sealed_transaction WHERE commit_at >= %s ORDER BY"
+            " commit_at LIMIT 1),"
             " vault.horizon())",
             (since,),
         )

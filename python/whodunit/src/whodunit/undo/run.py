@@ -353,8 +353,10 @@ def _sequences(production: psycopg.Connection[Any], tables: Sequence[Table]) -> 
                 continue
             row = production.execute(
                 sql.SQL(
-                    "SELECT m.top, setval({name}::regclass, m.top) FROM (SELECT max({column})::bigint AS top FROM {table}) m,"
-                    " {sequence} s WHERE m.top IS NOT NULL AND (m.top > s.last_value OR m.top = s.last_value AND NOT s.is_called)"
+                    "SELECT m.top, setval({name}::regclass, m.top) FROM (SELECT"
+                    " max({column})::bigint AS top FROM {table}) m,"
+                    " {sequence} s WHERE m.top IS NOT NULL AND (m.top > s.last_value OR m.top ="
+                    " s.last_value AND NOT s.is_called)"
                 ).format(
                     name=sql.Literal(column.sequence),
                     sequence=sql.SQL(column.sequence),
@@ -374,8 +376,10 @@ def _verify(production: psycopg.Connection[Any], tables: Sequence[Table], result
         still = _one(production.execute(steps.remaining(table))) if table.folded else (0,)
         if wanted != there or checksum != now or still[0]:
             raise WhodunitError(
-                f"{table.name} would not be as it was ({there} of {wanted} rows, checksum {now} instead of {checksum}, {still[0]} "
-                "rows too many), so nothing was changed; a trigger of the table alters what is written: see \\d of the table"
+                f"{table.name} would not be as it was ({there} of {wanted} rows, checksum {now}"
+                f" instead of {checksum}, {still[0]} "
+                "rows too many), so nothing was changed; a trigger of the table alters what is"
+                " written: see \\d of the table"
             )
         told.checksum = f"{there} rows, {checksum}"
 

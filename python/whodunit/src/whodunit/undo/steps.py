@@ -39,7 +39,8 @@ def find_conflicts(table: Table) -> sql.Composed:
     now, before = _row("t", table, now=True), _row("b", table)
     parts = [
         sql.SQL(
-            "SELECT s.n, CASE WHEN {now} = {before} THEN NULL ELSE 'U' END, CASE WHEN {now} = {before} THEN {already} ELSE"
+            "SELECT s.n, CASE WHEN {now} = {before} THEN NULL ELSE 'U' END, CASE WHEN {now} ="
+            " {before} THEN {already} ELSE"
             " {present} END FROM {stage} s JOIN {target} t ON {key} WHERE s.kind = 'R'"
         ).format(
             now=now,
@@ -55,8 +56,10 @@ def find_conflicts(table: Table) -> sql.Composed:
         after, absent = _row("a", table), _absent(table)
         parts.append(
             sql.SQL(
-                "SELECT s.n, CASE WHEN {absent} THEN 'I' WHEN {now} = {before} THEN NULL ELSE 'U' END, CASE WHEN {absent} THEN"
-                " {gone} WHEN {now} = {before} THEN {already} ELSE {changed} END FROM {stage} s LEFT JOIN {target} t ON {key}"
+                "SELECT s.n, CASE WHEN {absent} THEN 'I' WHEN {now} = {before} THEN NULL ELSE 'U'"
+                " END, CASE WHEN {absent} THEN"
+                " {gone} WHEN {now} = {before} THEN {already} ELSE {changed} END FROM {stage} s LEFT"
+                " JOIN {target} t ON {key}"
                 " WHERE s.kind = 'U' AND ({absent} OR {now} <> {after})"
             ).format(
                 absent=absent,
@@ -73,7 +76,8 @@ def find_conflicts(table: Table) -> sql.Composed:
         )
         parts.append(
             sql.SQL(
-                "SELECT s.n, CASE WHEN {absent} THEN NULL ELSE 'D' END, CASE WHEN {absent} THEN {already} ELSE {changed} END"
+                "SELECT s.n, CASE WHEN {absent} THEN NULL ELSE 'D' END, CASE WHEN {absent} THEN"
+                " {already} ELSE {changed} END"
                 " FROM {stage} s LEFT JOIN {target} t ON {key} WHERE s.kind = 'D' AND ({absent} OR {now} <> {after})"
             ).format(
                 absent=absent,
@@ -190,7 +194,8 @@ def together(statements: Sequence[sql.Composed]) -> sql.Composed:
 def count(table: Table) -> sql.Composed:
     """By kind: rows to touch, and rows left alone with the reason."""
     return sql.SQL(
-        "SELECT s.kind::text, CASE WHEN q.n IS NULL THEN '' ELSE q.why END, q.act::text, count(*) FROM {} s LEFT JOIN {} q"
+        "SELECT s.kind::text, CASE WHEN q.n IS NULL THEN '' ELSE q.why END, q.act::text, count(*)"
+        " FROM {} s LEFT JOIN {} q"
         " USING (n) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     ).format(table.stage, table.skipped)
 

@@ -16,7 +16,8 @@ from whodunit.undo.fold import Source
 _SEQUENCE = re.compile(r"nextval\('((?:[^']|'')+)'::regclass\)")
 
 COLUMNS = """
-SELECT a.attname AS name, a.attnum AS attnum, a.attnotnull AS not_null, a.atthasdef OR a.attidentity <> '' AS has_default,
+SELECT a.attname AS name, a.attnum AS attnum, a.attnotnull AS not_null,
+       a.atthasdef OR a.attidentity <> '' AS has_default,
        a.attgenerated <> '' AS generated, a.attidentity = 'a' AS always,
        CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
             ELSE format_type(a.atttypid, a.atttypmod) END AS type,
@@ -102,7 +103,8 @@ class Table:
 def relations_of(vault: psycopg.Connection[Any], ids: Sequence[int]) -> list[Relation]:
     with vault.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
-            "SELECT id, source_relid::bigint, schema_name, table_name, columns, key_columns FROM vault.relation WHERE id = ANY(%s)"
+            "SELECT id, source_relid::bigint, schema_name, table_name, columns, key_columns FROM"
+            " vault.relation WHERE id = ANY(%s)"
             " ORDER BY id",
             (list(ids),),
         )
@@ -121,8 +123,10 @@ def look_up(production: psycopg.Connection[Any], table: Table) -> None:
         if table.oid is None:
             newest = table.relations[-1]
             cursor.execute(
-                "SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE c.oid = %s AND c.relkind IN ('r', 'p') AND (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid"
+                "SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON"
+                " n.oid = c.relnamespace"
+                " WHERE c.oid = %s AND c.relkind IN ('r', 'p') AND (SELECT count(*) FROM"
+                " pg_attribute a WHERE a.attrelid = c.oid"
                 " AND NOT a.attisdropped AND a.attname = ANY(%s)) = %s",
                 (newest.source_relid, list(newest.key_columns), len(newest.key_columns)),
             )

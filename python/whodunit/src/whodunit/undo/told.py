@@ -18,7 +18,8 @@ def text(result: Result, name: str) -> str:
     elif result.applied:
         lines += [
             "",
-            f"One transaction, audited as {result.reason!r}: `whodunit table …` shows it, and it can be undone like any other.",
+            f"One transaction, audited as {result.reason!r}: `whodunit table …` shows it, and it can"
+            f" be undone like any other.",
         ]
     else:
         lines += ["", f"Nothing was changed. To do it: whodunit undo {name} --apply"]
