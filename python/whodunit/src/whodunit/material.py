@@ -1,0 +1,174 @@
+"""All that the witnesses say about one incident, gathered before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import psycopg
+from tovplay_telemetry.audit_context import trace_id
+
+from whodunit import WhodunitError
+from whodunit.config import Config
+from whodunit.context import judge
+from whodunit.incident import Harm, merge, score
+from whodunit.model import (
+    Change,
+    Context,
+    Definition,
+    Finding,
+    Gap,
+    Line,
+    Sample,
+    SourceState,
+    Transaction,
+    Trust,
+)
+from whodunit.redact import Redactor
+from whodunit.sources import SourceError
+from whodunit.sources.jaeger import Jaeger
+from whodunit.sources.loki import LIMIT, Loki
+from whodunit.sources.vault import Vault
+
+AROUND = timedelta(minutes=15)  # attempts and findings that far from the incident are told with it
+INGEST = timedelta(seconds=5)  # a line's time and its commit differ by that much at most
+
+
+@dataclass(slots=True)
+class Material:
+    """Input of the report; without Loki the lines are empty and the state says so."""
+
+    transactions: list[Transaction]
+    contexts: dict[int, Context]
+    pooled_roles: Sequence[str]
+    changes: list[Change] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    definitions: list[Definition] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    neighbours: list[Transaction] = field(default_factory=list)  # whatever else was committed about that time
+    session_lines: list[Line] = field(default_factory=list)
+    login_lines: list[Line] = field(default_factory=list)
+    pooler_lines: list[Line] = field(default_factory=list)
+    request_lines: list[Line] = field(default_factory=list)
+    alarm_lines: list[Line] = field(default_factory=list)
+    spans: dict[str, list[str]] = field(default_factory=dict)  # trace -> its operations
+    sources: list[SourceState] = field(default_factory=list)
+
+
+def find(
+    vault: Vault,
+    keys: Sequence[bytes],
+    config: Config,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    table: str | None = None,
+    user: str | None = None,
+    trace: str | None = None,
+) -> list[list[Transaction]]:
+    """Incidents, the one to tell first in front."""
+    candidates = vault.candidates(since=since, until=until, table=table, user=user, trace=trace)
+    if not candidates:
+        return []
+    newest = max(at for _, _, at in candidates)
+    ranked = sorted(candidates, key=lambda each: (-score(each[1], each[2], newest), -each[0][0]))[:20]
+    harmed = {tx for txs, _, _ in ranked for tx in txs}
+    groups = _grouped(vault, vault.by_tx(sorted(harmed)), keys, config)
+    harms = vault.harm([each.tx for group in groups for each in group])
+
+    def rank(group: list[Transaction]) -> tuple[float, int]:
+        harm = sum((harms[each.tx] for each in group if each.tx in harms), Harm())
+        return (-score(harm, group[-1].commit_at, newest), -group[0].tx)
+
+    return sorted((group for group in groups if any(each.tx in harmed for each in group)), key=rank)
+
+
+def incident_of(vault: Vault, found: Sequence[Transaction], keys: Sequence[bytes], config: Config) -> list[Transaction]:
+    """The whole incident that some transactions belong to."""
+    wanted = {each.tx for each in found}
+    for group in _grouped(vault, found, keys, config):
+        if any(each.tx in wanted for each in group):
+            return group
+    raise WhodunitError("the vault has no such transaction")
+
+
+def gather(
+    vault: Vault, loki: Callable[[], Loki], group: list[Transaction], keys: Sequence[bytes], config: Config
+) -> Material:
+    """Ask every source about that span of time; whoever does not answer is named."""
+    material = Material(group, {each.tx: judge(each, keys) for each in group}, config.pooled_roles)
+    txs = [each.tx for each in group]
+    begin = min(each.at or each.commit_at for each in group)
+    end = max(each.commit_at for each in group)
+    material.changes = vault.changes(txs)
+    material.definitions = vault.definitions(txs)
+    material.findings = vault.findings(txs, begin - AROUND, end + AROUND)
+    material.gaps = vault.gaps(begin - AROUND, end)
+    try:
+        material.samples = vault.samples(material.changes)
+        material.sources.append(SourceState("vault", "answered"))
+    except psycopg.errors.InsufficientPrivilege:
+        vault.connection.rollback()
+        material.sources.append(SourceState("vault", "answered", "before-images are not for this role"))
+    try:
+        witness = loki()
+        _ask_loki(material, witness, begin, end)
+        _hide(material, Redactor(vault.secrets()))
+        material.neighbours = vault.near(suspects([*material.session_lines, *material.alarm_lines]))
+        cut = f"only the first {LIMIT} lines were read of: {', '.join(sorted(witness.cut))}" if witness.cut else ""
+        material.sources.append(SourceState("loki", "answered", cut))
+    except SourceError as error:
+        material.sources.append(SourceState("loki", "missing", str(error)))
+    if config.jaeger_url:
+        try:
+            _ask_jaeger(material, Jaeger(config))
+            material.sources.append(SourceState("jaeger", "answered"))
+        except SourceError as error:
+            material.sources.append(SourceState("jaeger", "missing", str(error)))
+    return material
+
+
+def _ask_jaeger(material: Material, jaeger: Jaeger) -> None:
+    traces = {trace_id(context.claims) for context in material.contexts.values() if context.trust is Trust.SIGNED}
+    for trace in sorted(trace for trace in traces if trace)[:20]:
+        material.spans[trace] = jaeger.operations(trace)
+
+
+def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) -> None:
+    sessions = sorted({each.pg_session_id for each in material.transactions if each.pg_session_id})
+    for session in sessions[:20]:
+        material.session_lines += loki.session(session, begin - INGEST, end + INGEST)
+        material.login_lines += loki.login(session)
+    material.pooler_lines = loki.pooler(begin - AROUND, end + INGEST)
+    asked: set[tuple[str | None, str | None]] = set()
+    for transaction in material.transactions:
+        context = material.contexts[transaction.tx]
+        asked.add((context.claimed("cid"), trace_id(context.claims)))
+    for correlation, trace in sorted(asked, key=str)[:20]:
+        material.request_lines += loki.request(
+            correlation, trace, begin - timedelta(minutes=2), end + timedelta(minutes=2)
+        )
+    material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AROUND)
+
+
+def _grouped(
+    vault: Vault, found: Iterable[Transaction], keys: Sequence[bytes], config: Config
+) -> list[list[Transaction]]:
+    listed = list(found)
+    if not listed:
+        return []
+    everything = {each.tx: each for each in [*listed, *vault.related(listed)]}
+    contexts = {tx: judge(each, keys) for tx, each in everything.items()}
+    return merge(everything.values(), contexts, config.pooled_roles)
+
+
+def suspects(lines: Iterable[Line]) -> list[tuple[str, datetime]]:
+    """Audit lines of which must be known whether anything was committed."""
+    return sorted({(line.get("pg_session_id"), line.at) for line in lines if line.get("audit_class") == "WRITE"})
+
+
+def _hide(material: Material, redactor: Redactor) -> None:
+    for name in ("session_lines", "login_lines", "alarm_lines"):
+        setattr(material, name, [redactor.line(line) for line in getattr(material, name)])

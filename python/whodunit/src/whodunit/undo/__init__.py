@@ -1,0 +1,1 @@
+"""Everything back: the net change of an incident, undone in one transaction that is itself audited and undoable."""

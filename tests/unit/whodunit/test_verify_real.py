@@ -1,0 +1,89 @@
+"""verify against the vault's real seals, and what a superuser of the vault may try."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def sealed(world, config, tmp_path):
+    """Three batches, their anchors in a file as the keeper writes it."""
+    world.production.execute("CREATE TABLE public.game (id int PRIMARY KEY, name text)")
+    world.production.commit()
+    world.track("game")
+    for batch in range(3):
+        for row in range(4):
+            number = batch * 10 + row
+            world.commit(f"INSERT INTO public.game VALUES ('{number}', E'na\\\\\\\\me\\t{number}')")
+        world.seal()
+    anchors = tmp_path / "anchors.jsonl"
+    seals = world.vault.execute("SELECT n, encode(root, 'hex') FROM vault.seal ORDER BY n").fetchall()
+    world.vault.commit()
+    anchors.write_text("".join(json.dumps({"n": n, "root": root}) + "\n" for n, root in seals))
+    config.write_text(config.read_text() + f'anchors = "{anchors}"\n')
+    return world
+
+
+def test_an_untouched_vault_agrees_with_its_anchors(sealed, whodunit):
+    verdict = json.loads(whodunit("verify", "--json"))
+    assert verdict["fault"] is None
+    assert (verdict["seals"], verdict["anchored"]) == (3, {"file": 3})
+    assert verdict["records"] == 3 * 4 * 3  # history, context and commit time of each
+
+
+@pytest.mark.parametrize(
+    ("tampering", "what", "record"),
+    [
+        ("DELETE FROM vault.history WHERE new ->> 'id' = '11'", "deleted", "'11'"),
+        ("UPDATE vault.history SET new = new || '{\"name\": \"mallory\"}' WHERE new ->> 'id' = '11'", "edited", "'11'"),
+        (
+            "INSERT INTO vault.history SELECT id + 1000, tx, relation, op, key, old, new, lsn,"
+            " recorded_at FROM vault.history"
+            " WHERE new ->> 'id' = '11'",
+            "inserted",
+            "+1000",
+        ),
+        (
+            "UPDATE vault.history h SET id = CASE h.new ->> 'id' WHEN '11' THEN h.id + 1 ELSE h.id - 1 END"
+            " WHERE h.new ->> 'id' IN ('11', '12')",
+            "edited",
+            "swapped",
+        ),
+    ],
+    ids=["delete", "edit", "insert", "reorder"],
+)
+@pytest.mark.parametrize("noted", [True, False], ids=["leaves", "no leaves"])
+def test_the_batch_and_record_are_named(sealed, whodunit, tampering, what, record, noted):
+    identifier = sealed._value(sealed.vault, "SELECT id FROM vault.history WHERE new ->> 'id' = '11'")
+    if noted:
+        sealed.vault.execute("ALTER TABLE vault.seal ADD COLUMN IF NOT EXISTS leaves bytea")
+        sealed.vault.execute(
+            "UPDATE vault.seal s SET leaves = (SELECT string_agg(sha256('\\x00' || convert_to(l.canonical, 'UTF8')), ''"
+            " ORDER BY l.place, l.id) FROM vault.leaves(coalesce((SELECT max(horizon_xid) FROM"
+            " vault.seal b WHERE b.n < s.n), 0),"
+            " s.horizon_xid) l)"
+        )
+    sealed.vault.execute("SELECT set_config('vault.moves', 'on', false)")
+    sealed.vault.execute(tampering)
+    sealed.vault.commit()
+    verdict = json.loads(whodunit("verify", "--json", fails=True))
+    fault = verdict["fault"]
+    assert fault["seal"] == 2
+    if noted:
+        shown = {"deleted": f"history {identifier - 1} ", "inserted": f"history {identifier + 1000} "}
+        assert shown.get(what, f"history {identifier} ") in fault["record"], fault
+        assert fault["what"] == what
+
+
+def test_a_rewritten_seal_is_caught_by_its_anchor(sealed, whodunit):
+    sealed.vault.execute("UPDATE vault.seal SET root = sha256('mallory') WHERE n = 2")
+    sealed.vault.commit()
+    assert "FIRST BAD RECORD: seal 2" in whodunit("verify", fails=True)
+
+
+def test_a_vault_that_was_cut_off_is_caught(sealed, whodunit):
+    sealed.vault.execute("DELETE FROM vault.seal WHERE n = 3")
+    sealed.vault.commit()
+    assert "it was anchored, and the vault has it no more" in whodunit("verify", fails=True)
