@@ -1,0 +1,145 @@
+"""The machinery of the drills: cases as data, sessions on production, questions to whodunit on the watch host."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tovplay_telemetry.audit_context import statement
+
+HERE = Path(__file__).parent
+ACTOR = (HERE / "actor.py").read_text(encoding="utf-8")
+PROD, WATCH = "tovplay-prod", "tovplay-watch"
+DATABASE = "TovPlay"
+
+
+@dataclass
+class Answered:
+    """What came of one case; a line of the drill's table."""
+
+    case: str
+    title: str
+    incident: str = ""
+    seconds: float | None = None  # from the last step to the complete answer
+    grades: dict[str, str] = field(default_factory=dict)
+    report: str = ""  # as whodunit printed it: asked again when production is gone
+    undo: str = ""
+
+
+def cases() -> list[dict[str, Any]]:
+    """All cases, by number."""
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((HERE / "cases").glob("*.yml"))]
+
+
+class Drill:
+    """Acts on production, asks on the watch host."""
+
+    def __init__(self, secrets: dict[str, str]) -> None:
+        self.secrets = secrets
+        self.key = secrets["vault_audit_context_key"].encode()
+
+    def act(self, sessions: dict[str, dict], steps: list[dict]) -> list[dict]:
+        """Run the steps in order; one answer each (actor.py)."""
+        wanted = {
+            "sessions": {name: self._login(given) for name, given in sessions.items()},
+            "steps": [self._step(step, sessions) for step in steps],
+        }
+        done = subprocess.run(
+            ["docker", "exec", "--interactive", PROD, "python3", "-c", ACTOR],
+            input=json.dumps(wanted),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def superuser(self, *sql: str) -> None:
+        """Preparation and repair, with its reason; it must work."""
+        step = {"session": "root", "sql": ["SET LOCAL audit.reason = 'drill: prepare'", *sql], "whole": True}
+        answer = self.act({"root": {"role": "superuser"}}, [step])[0]
+        assert answer["error"] is None, answer["error"]
+
+    def _login(self, given: dict) -> dict:
+        """How each kind of person or program reaches the database."""
+        base = {"dbname": given.get("dbname", DATABASE), **{k: given[k] for k in ("application_name",) if k in given}}
+        if given["role"] == "superuser":
+            return {**base, "host": "/var/run/postgresql", "port": 5432, "user": "postgres", "as": "postgres"}
+        user, secret = {
+            "application": ("raz@tovtech.org", "vault_postgresql_app_password"),
+            "migrator": ("tovplay_migrator", "vault_postgresql_migrator_password"),
+        }[given["role"]]
+        port = 5432 if given.get("direct", given["role"] == "migrator") else 6432
+        password = given.get("password", self.secrets[secret])
+        return {**base, "host": "127.0.0.1", "port": port, "user": user, "password": password}
+
+    def _step(self, step: dict, sessions: dict[str, dict]) -> dict:
+        """Statements as (text, parameters); a signed context comes first, as the application's library sends it."""
+        wanted = [step["sql"]] if isinstance(step["sql"], str) else step["sql"]
+        sql: list[tuple[str, Any]] = [(text, None) for text in wanted]
+        claims = step.get("context", sessions[step["session"]].get("context"))
+        if claims and not step.get("continues"):
+            sql.insert(0, statement(claims, self.key))
+        return {**step, "sql": sql}
+
+    def checksums(self) -> dict[str, str]:
+        """Rows and digest of every table of the application, by name."""
+        tables = """
+            SELECT string_agg(format(
+                     'SELECT %L AS name, count(*) || '' '' || coalesce(md5(string_agg(t::text, E''\\n'' ORDER BY t::text)), '''')'
+                     || ' AS digest FROM %s AS t', c.oid::regclass, c.oid::regclass), ' UNION ALL ')
+            FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+            WHERE relkind = 'r' AND (nspname = 'drill' OR nspname = 'public') AND relname <> 'alembic_version'
+        """
+        script = f"""
+import json, psycopg2
+c = psycopg2.connect(dbname={DATABASE!r}, host="/var/run/postgresql", options="-c timezone=UTC").cursor()
+c.execute({tables!r}); q = c.fetchone()[0]; c.execute(q); print(json.dumps(dict(c.fetchall())))
+"""
+        command = ["docker", "exec", "--user=postgres", PROD, "python3", "-c", script]
+        return json.loads(subprocess.check_output(command, text=True))
+
+    def whodunit(self, *arguments: str, check: bool = True) -> str:
+        """The command, as somebody on the watch host types it."""
+        command = ["docker", "exec", WATCH, "whodunit", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        if check:
+            assert done.returncode == 0, f"whodunit {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def answer(self, question: list[str], complete: Any, timeout: float = 40) -> tuple[dict, str, float]:
+        """Ask until the answer is complete: the report as data and as text, and the seconds that it took."""
+        started, report, text = time.monotonic(), {}, ""
+        while time.monotonic() - started < timeout:
+            text = self.whodunit(*question, "--json", check=False)
+            report = json.loads(text) if text.startswith("{") else {}
+            if report and complete(report):
+                break
+            time.sleep(0.5)
+        return report, text, time.monotonic() - started
+
+
+def fresh_context(claims: dict[str, Any]) -> dict[str, Any]:
+    """Ids of this run in the places that a case leaves open."""
+    trace = uuid.uuid4().hex
+    return {**claims, "cid": uuid.uuid4().hex, "tp": f"00-{trace}-{trace[:16]}-01"}
+
+
+def grades(report: dict) -> dict[str, str]:
+    return {f"{each['question']} {each['name']}": each["grade"] for each in report.get("answers", [])}
+
+
+def value(report: dict, name: str) -> str:
+    return next((each["value"] for each in report.get("answers", []) if each["name"] == name), "")
+
+
+def rows(report: dict) -> dict[str, int]:
+    """{"public.User D": 12, …}"""
+    return {f"{each['table']} {each['op']}": each["rows"] for each in report.get("changes", [])}
