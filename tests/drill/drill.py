@@ -108,7 +108,8 @@ c.execute({tables!r}); q = c.fetchone()[0]; c.execute(q); print(json.dumps(dict(
 
     def whodunit(self, *arguments: str, check: bool = True) -> str:
         """The command, as somebody on the watch host types it."""
-        command = ["docker", "exec", WATCH, "whodunit", *arguments]
+        password = f"PGPASSWORD={self.secrets['vault_postgresql_undo_password']}"  # the operator's own, for undo
+        command = ["docker", "exec", f"--env={password}", WATCH, "whodunit", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         if check:
             assert done.returncode == 0, f"whodunit {' '.join(arguments)}: {done.stderr}{done.stdout}"
