@@ -226,14 +226,9 @@ BEGIN
     END IF;
   ELSIF NEW.event = 'ddl_command_end' AND jsonb_typeof(NEW.columns) = 'array' THEN
     name := parse_ident(NEW.object_name);
-    -- What is unknown and not new here comes with production's catalog, once it is published.
-    IF NEW.tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') AND NOT EXISTS (
-      SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.valid_to IS NULL) THEN
-      RETURN NULL;
-    END IF;
-    -- A table that is made here is in the publication from its first row; one that is made with rows must be copied.
+    -- A table that is made here is in the publication from its first row; any other that is unknown must be copied.
     PERFORM vault.shape(name[1], name[2], NEW.relid, NEW.columns,
-      CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' WHEN NEW.tag IN ('CREATE TABLE AS', 'SELECT INTO') THEN 'i' END::"char", NEW.id);
+      CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' ELSE 'i' END::"char", NEW.id);
   END IF;
   RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
@@ -261,11 +256,14 @@ BEGIN
 END
 $$;
 
--- Production's catalog, as keeper's describe.sql tells it; returns what had to be done, as sentences.
-CREATE OR REPLACE FUNCTION vault.adopt(tables jsonb) RETURNS SETOF text LANGUAGE plpgsql AS $$
+-- Production's catalog, as the keeper's describe.sql tells it; returns what had to be done, as sentences. known_too is for a
+-- worker that fails on a change of shape of which audit.ddl said nothing.
+CREATE OR REPLACE FUNCTION vault.adopt(tables jsonb, known_too boolean DEFAULT false) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
   t jsonb;
   c jsonb;
+  was int;
+  now int;
 BEGIN
   FOR t IN SELECT * FROM jsonb_array_elements(tables) LOOP
     IF t ->> 'schema' = 'audit' THEN
@@ -277,11 +275,13 @@ BEGIN
       END LOOP;
     ELSE
       -- Those that are known follow audit.ddl: the catalog may be ahead of the rows that still come.
-      CONTINUE WHEN EXISTS (SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch()
-                            AND r.source_relid = (t ->> 'oid')::oid AND r.valid_to IS NULL);
-      PERFORM vault.shape(t ->> 'schema', t ->> 'table', (t ->> 'oid')::oid, t -> 'columns', NULL, coalesce((SELECT max(d.id) FROM audit.ddl d), 0),
+      SELECT r.id INTO was FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = (t ->> 'oid')::oid AND r.valid_to IS NULL;
+      CONTINUE WHEN was IS NOT NULL AND NOT known_too;
+      now := vault.shape(t ->> 'schema', t ->> 'table', (t ->> 'oid')::oid, t -> 'columns', NULL, coalesce((SELECT max(d.id) FROM audit.ddl d), 0),
         (t ->> 'described_at')::timestamptz);
-      RETURN NEXT format('shadow of %I.%I', t ->> 'schema', t ->> 'table');
+      IF now IS DISTINCT FROM was THEN
+        RETURN NEXT format('shadow of %I.%I', t ->> 'schema', t ->> 'table');
+      END IF;
     END IF;
   END LOOP;
 END
