@@ -15,6 +15,7 @@ from tovplay_telemetry import audit_context
 from whodunit import WhodunitError
 from whodunit.model import Change
 from whodunit.undo import steps
+from whodunit.undo.columns import dropped_columns, restore
 from whodunit.undo.fold import Selection, folded, lost_only
 from whodunit.undo.order import parents_first
 from whodunit.undo.tables import Relation, Table, create_statements, look_up, match, relations_of
@@ -63,8 +64,8 @@ class Result:
     order: list[str]
     tables: list[TableResult]
     blockers: list[str]
+    columns: list[str] = field(default_factory=list)  # dropped ones that come back
     sequences: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,11 @@ def connect(dsn: str) -> psycopg.Connection[Any]:
 
 
 def undo(
-    vault: psycopg.Connection[Any], production: psycopg.Connection[Any], changes: Sequence[Change], options: Options
+    vault: psycopg.Connection[Any],
+    production: psycopg.Connection[Any],
+    txs: Sequence[int],
+    changes: Sequence[Change],
+    options: Options,
 ) -> Result:
     """Everything in one transaction; a plan rolls it back."""
     relations = relations_of(vault, sorted({change.relation for change in changes}))
@@ -94,6 +99,7 @@ def undo(
     result = Result(options.reason, False, [], [], [])
     try:
         _begin(production, options)
+        result.columns = restore(vault, production, dropped_columns(vault, txs), _pour)
         created = {table.n: _create(production, table) for table in tables}
         for table in tables:
             look_up(production, table)
@@ -103,7 +109,8 @@ def undo(
         if result.blockers:
             production.rollback()
             return result
-        _lock(production, tables, apply=options.apply)
+        if tables:
+            _lock(production, tables, apply=options.apply)
         for table in tables:
             options.progress(f"reading {table.name} from the vault")
             _stage(vault, production, table, [c for c in changes if c.relation in {r.id for r in table.relations}])
@@ -203,7 +210,14 @@ def _stage(
     sources = [source for _, source in table.restored]
     rows = folded(selection, sources, table.key_sources()) if table.folded else lost_only(selection, sources)
     production.execute(steps.create_stage(table))
-    into = sql.SQL("COPY {} FROM STDIN").format(table.stage)
+    _pour(vault, rows, production, sql.SQL("COPY {} FROM STDIN").format(table.stage))
+    production.execute(sql.SQL("ANALYZE {}").format(table.stage))
+
+
+def _pour(
+    vault: psycopg.Connection[Any], rows: sql.Composed, production: psycopg.Connection[Any], into: sql.Composed
+) -> None:
+    """From one server's COPY into the other's, block by block."""
     with (
         vault.cursor() as reader,
         production.cursor() as writer,
@@ -217,7 +231,6 @@ def _stage(
                 target.write(bytes(block))
                 block.clear()
         target.write(bytes(block))
-    production.execute(sql.SQL("ANALYZE {}").format(table.stage))
 
 
 def _edges(
