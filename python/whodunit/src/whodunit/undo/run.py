@@ -161,7 +161,9 @@ def _tables(relations: Sequence[Relation]) -> list[Table]:
 def _begin(production: psycopg.Connection[Any], options: Options) -> None:
     """The reason lets the guard pass and becomes the WHY of this transaction, which can be undone like any other."""
     production.execute(
-        "SELECT set_config('audit.reason', %s, true), set_config('lock_timeout', '10s', true)", (options.reason,)
+        "SELECT set_config('audit.reason', %s, true), set_config('lock_timeout', '10s', true),"
+        " set_config('work_mem', '64MB', true)",
+        (options.reason,),
     )
     if options.key:
         claims = {
@@ -385,16 +387,15 @@ def _sequences(production: psycopg.Connection[Any], tables: Sequence[Table]) -> 
 def _verify(production: psycopg.Connection[Any], tables: Sequence[Table], result: Result) -> None:
     """Count and checksum of what came back, against the images; a difference takes the whole undo back."""
     for table, told in zip(tables, result.tables, strict=True):
-        wanted, there, checksum, now = _one(production.execute(steps.verify(table)))
+        wanted, there, equal, checksum = _one(production.execute(steps.verify(table)))
         still = _one(production.execute(steps.remaining(table))) if table.folded else (0,)
-        if wanted != there or checksum != now or still[0]:
+        if wanted != equal or still[0]:
             raise WhodunitError(
-                f"{table.name} would not be as it was ({there} of {wanted} rows, checksum {now}"
-                f" instead of {checksum}, {still[0]} "
-                "rows too many), so nothing was changed; a trigger of the table alters what is"
-                " written: see \\d of the table"
+                f"{table.name} would not be as it was ({there} of {wanted} rows, {equal} of them with their old values,"
+                f" {still[0]} rows too many), so nothing was changed; a trigger of the table alters what is written:"
+                " see \\d of the table"
             )
-        told.checksum = f"{there} rows, {checksum}"
+        told.checksum = f"{there} rows equal their images, checksum {checksum}"
 
 
 def _explained(error: psycopg.Error) -> str:
