@@ -125,6 +125,7 @@ def undo(
             for table in tables:
                 production.execute(sql.SQL("UPDATE {} SET act = NULL WHERE act IS NOT NULL").format(table.skipped))
         for table, told in zip(tables, result.tables, strict=True):
+            table.skips = _one(production.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.skipped)))[0]
             _count(production, table, told)
         if options.apply:
             _apply(production, tables, ordered, result, options)

@@ -127,14 +127,11 @@ def insert(table: Table, filled: dict[str, str]) -> sql.Composed:
     for name in sorted(filled):
         names.append(name)
         values.append(sql.SQL("{}::{}").format(sql.Literal(filled[name]), sql.SQL(types[name])))
-    return sql.SQL(
-        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s LEFT JOIN {} q USING (n) WHERE {}"
-    ).format(
+    return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} WHERE {}").format(
         table.identifier,
         sql.SQL(", ").join(sql.Identifier(name) for name in names),
         sql.SQL(", ").join(values),
-        table.stage,
-        table.skipped,
+        _staged(table),
         _acts("R", "I"),
     )
 
@@ -148,22 +145,21 @@ def update(table: Table) -> sql.Composed | None:
     ]
     if not settable:
         return None
-    return sql.SQL("UPDATE {} t SET {} FROM {} s LEFT JOIN {} q USING (n) WHERE {} AND {}").format(
+    return sql.SQL("UPDATE {} t SET {} FROM {} WHERE {} AND {}").format(
         table.identifier,
         sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(column.name), sql.Identifier("s", f"b{position}"))
             for position, column in settable
         ),
-        table.stage,
-        table.skipped,
+        _staged(table),
         _same_key(table, "b"),
         _acts("U", "U"),
     )
 
 
 def delete(table: Table) -> sql.Composed:
-    return sql.SQL("DELETE FROM {} t USING {} s LEFT JOIN {} q USING (n) WHERE {} AND {}").format(
-        table.identifier, table.stage, table.skipped, _same_key(table, "a"), _acts("D", "D")
+    return sql.SQL("DELETE FROM {} t USING {} WHERE {} AND {}").format(
+        table.identifier, _staged(table), _same_key(table, "a"), _acts("D", "D")
     )
 
 
@@ -183,9 +179,8 @@ def count(table: Table) -> sql.Composed:
     """By kind: rows to touch, and rows left alone with the reason."""
     return sql.SQL(
         "SELECT s.kind::text, CASE WHEN q.n IS NULL THEN '' ELSE q.why END, q.act::text, count(*)"
-        " FROM {} s LEFT JOIN {} q"
-        " USING (n) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    ).format(table.stage, table.skipped)
+        " FROM {} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ).format(_staged(table))
 
 
 def list_conflicts(table: Table, limit: int) -> sql.Composed:
@@ -208,14 +203,13 @@ def verify(table: Table) -> sql.Composed:
     return sql.SQL(
         "SELECT count(*), count({there}), count(*) FILTER (WHERE {there} IS NOT NULL AND {same}),"
         " coalesce(sum(hashtextextended({now}, 0)) FILTER (WHERE {there} IS NOT NULL), 0)::text"
-        " FROM {stage} s LEFT JOIN {skipped} q USING (n) LEFT JOIN {target} t ON {key}"
+        " FROM {staged} LEFT JOIN {target} t ON {key}"
         " WHERE ({restored}) OR ({reverted}) OR s.kind <> 'D' AND q.why = {already}"
     ).format(
         there=sql.Identifier("t", table.key[0][1].name),
         same=_same("b", table),
         now=sql.SQL("{}::text").format(_row("t", table)),
-        stage=table.stage,
-        skipped=table.skipped,
+        staged=_staged(table),
         target=table.identifier,
         key=_same_key(table, "b"),
         restored=_acts("R", "I"),
@@ -226,8 +220,17 @@ def verify(table: Table) -> sql.Composed:
 
 def remaining(table: Table) -> sql.Composed:
     """Rows that were to be deleted and are still there."""
-    return sql.SQL("SELECT count(*) FROM {} s LEFT JOIN {} q USING (n) JOIN {} t ON {} WHERE {}").format(
-        table.stage, table.skipped, table.identifier, _same_key(table, "a"), _acts("D", "D")
+    return sql.SQL("SELECT count(*) FROM {} JOIN {} t ON {} WHERE {}").format(
+        _staged(table), table.identifier, _same_key(table, "a"), _acts("D", "D")
+    )
+
+
+def _staged(table: Table) -> sql.Composed:
+    """Staged rows s, and q what is known against touching them; mostly nothing is, and then nothing is joined."""
+    if table.skips:
+        return sql.SQL("{} s LEFT JOIN {} q USING (n)").format(table.stage, table.skipped)
+    return sql.SQL('{} s CROSS JOIN (SELECT NULL::bigint AS n, NULL::"char" AS act, NULL::text AS why) q').format(
+        table.stage
     )
 
 
