@@ -98,7 +98,8 @@ BEGIN
   WHERE r.epoch = vault.current_epoch() AND r.source_relid = p_oid AND r.valid_to IS NULL;
 
   -- A policy stays with its column through renames of column and table.
-  SELECT coalesce(jsonb_agg(n.col || jsonb_build_object('policy', CASE WHEN n.col ->> 'key' IS NULL
+  SELECT coalesce(jsonb_agg((CASE WHEN n.col -> 'generated' = 'false' THEN n.col - 'generated' ELSE n.col END)
+      || jsonb_build_object('policy', CASE WHEN n.col ->> 'key' IS NULL
       THEN coalesce(nullif(o.col ->> 'policy', 'plain'), p.policy, 'plain') ELSE 'plain' END) ORDER BY (n.col ->> 'attnum')::int), '[]')
   INTO wanted
   FROM jsonb_array_elements(p_columns) AS n (col)
@@ -225,6 +226,11 @@ BEGIN
     END IF;
   ELSIF NEW.event = 'ddl_command_end' AND jsonb_typeof(NEW.columns) = 'array' THEN
     name := parse_ident(NEW.object_name);
+    -- What is unknown and not new here comes with production's catalog, once it is published.
+    IF NEW.tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') AND NOT EXISTS (
+      SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.valid_to IS NULL) THEN
+      RETURN NULL;
+    END IF;
     -- A table that is made here is in the publication from its first row; one that is made with rows must be copied.
     PERFORM vault.shape(name[1], name[2], NEW.relid, NEW.columns,
       CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' WHEN NEW.tag IN ('CREATE TABLE AS', 'SELECT INTO') THEN 'i' END::"char", NEW.id);
@@ -237,11 +243,32 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Production's catalog, as keeper's describe.sql tells it; returns what had to be done, as sentences.
-CREATE OR REPLACE FUNCTION vault.adopt(tables jsonb) RETURNS SETOF text LANGUAGE plpgsql AS $$
+-- AFTER INSERT on audit.finding: a new table that production does not audit gets no shadow.
+CREATE OR REPLACE FUNCTION vault.unfollow() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  r vault.relation;
+BEGIN
+  IF NEW.tx IS NOT NULL AND NEW.kind = 'new_table' AND NEW.detail ->> 'tracked' = 'false' THEN
+    SELECT v.* INTO r FROM vault.relation v
+    WHERE v.valid_to IS NULL AND v.epoch = vault.current_epoch() AND format('%I.%I', v.schema_name, v.table_name) = NEW.detail ->> 'table';
+    IF r.id IS NOT NULL THEN
+      EXECUTE format('DROP TABLE %I.%I', r.schema_name, r.table_name);
+      DELETE FROM pg_subscription_rel s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.srrelid);
+      DELETE FROM vault.relation v WHERE v.id = r.id;
+    END IF;
+  END IF;
+  RETURN NULL;
+END
+$$;
+
+-- Production's catalog, as the keeper's describe.sql tells it; returns what had to be done, as sentences. known_too is for a
+-- worker that fails on a change of shape of which audit.ddl said nothing.
+CREATE OR REPLACE FUNCTION vault.adopt(tables jsonb, known_too boolean DEFAULT false) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
   t jsonb;
   c jsonb;
+  was int;
+  now int;
 BEGIN
   FOR t IN SELECT * FROM jsonb_array_elements(tables) LOOP
     IF t ->> 'schema' = 'audit' THEN
@@ -253,11 +280,13 @@ BEGIN
       END LOOP;
     ELSE
       -- Those that are known follow audit.ddl: the catalog may be ahead of the rows that still come.
-      CONTINUE WHEN EXISTS (SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch()
-                            AND r.source_relid = (t ->> 'oid')::oid AND r.valid_to IS NULL);
-      PERFORM vault.shape(t ->> 'schema', t ->> 'table', (t ->> 'oid')::oid, t -> 'columns', NULL, coalesce((SELECT max(d.id) FROM audit.ddl d), 0),
+      SELECT r.id INTO was FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = (t ->> 'oid')::oid AND r.valid_to IS NULL;
+      CONTINUE WHEN was IS NOT NULL AND NOT known_too;
+      now := vault.shape(t ->> 'schema', t ->> 'table', (t ->> 'oid')::oid, t -> 'columns', NULL, coalesce((SELECT max(d.id) FROM audit.ddl d), 0),
         (t ->> 'described_at')::timestamptz);
-      RETURN NEXT format('shadow of %I.%I', t ->> 'schema', t ->> 'table');
+      IF now IS DISTINCT FROM was THEN
+        RETURN NEXT format('shadow of %I.%I', t ->> 'schema', t ->> 'table');
+      END IF;
     END IF;
   END LOOP;
 END
@@ -275,3 +304,5 @@ END
 $$;
 CREATE OR REPLACE TRIGGER vault_2_follow AFTER INSERT ON audit.ddl FOR EACH ROW EXECUTE FUNCTION vault.follow();
 ALTER TABLE audit.ddl ENABLE ALWAYS TRIGGER vault_2_follow;
+CREATE OR REPLACE TRIGGER vault_2_unfollow AFTER INSERT ON audit.finding FOR EACH ROW EXECUTE FUNCTION vault.unfollow();
+ALTER TABLE audit.finding ENABLE ALWAYS TRIGGER vault_2_unfollow;
