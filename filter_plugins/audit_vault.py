@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 POLICIES = ("plain", "hash", "encrypt", "exclude")
-ROLES = ("vault_reader", "vault_investigator", "vault_restorer")
+ROLES = {"read": "vault_reader", "investigate": "vault_investigator", "restore": "vault_restorer"}
 
 
 def audit_vault_policies(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -27,7 +27,8 @@ def audit_vault_policies(tables: Iterable[Mapping[str, Any]]) -> list[dict[str, 
 
 def audit_vault_problems(tables: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
-        f"audit_vault_tables: column {column} of {table['name']} has the policy {policy!r}; choose {', '.join(POLICIES)}."
+        f"audit_vault_tables: column {column} of {table['name']} has the policy {policy!r}; "
+        f"choose {', '.join(POLICIES)}."
         for table in tables
         for column, policy in (table.get("columns") or {}).items()
         if policy not in POLICIES
@@ -37,12 +38,17 @@ def audit_vault_problems(tables: Iterable[Mapping[str, Any]]) -> list[str]:
 def audit_vault_people_problems(people: Iterable[Mapping[str, Any]]) -> list[str]:
     problems = []
     for person in people:
-        name, role = str(person["name"]), person["role"]
-        if role not in ROLES:
-            problems.append(f"audit_vault_people: {name} has the role {role!r}; choose {', '.join(ROLES)}.")
-        if name in ROLES or name.startswith("pg_") or name in ("postgres", "public"):
+        name, may = str(person["name"]), person["may"]
+        if may not in ROLES:
+            problems.append(f"audit_vault_people: {name} may {may!r}; choose {', '.join(ROLES)}.")
+        if name.startswith("vault_") or name.startswith("pg_") or name in ("postgres", "public"):
             problems.append(f"audit_vault_people: {name!r} is a name that the vault needs itself; name an account.")
     return problems
+
+
+def audit_vault_roles(people: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Each person with the role of the vault that lets them do what they may."""
+    return [{"name": str(person["name"]), "role": ROLES[person["may"]]} for person in people]
 
 
 def audit_vault_read(path: str) -> str:
@@ -57,4 +63,5 @@ class FilterModule:
             "audit_vault_policies": audit_vault_policies,
             "audit_vault_problems": audit_vault_problems,
             "audit_vault_read": audit_vault_read,
+            "audit_vault_roles": audit_vault_roles,
         }

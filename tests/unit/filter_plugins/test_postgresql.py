@@ -98,6 +98,15 @@ def test_hba_quotes_what_is_not_plain(name, written):
     assert f"\t{written}\t" in pg.postgresql_hba("", [{**RULE, "users": [name]}])
 
 
+def test_certificates_are_mapped_on_top_of_foreign_lines():
+    foreign = "# MAPNAME SYSTEM-USERNAME PG-USERNAME\nother root postgres\n"
+    maps = [{"map": "vault", "certificates": ["a.example", "b c"], "role": "r"}]
+    once = pg.postgresql_ident(foreign, maps)
+    assert once.splitlines()[1:3] == ['"vault"\t"a.example"\t"r"', '"vault"\t"b c"\t"r"']
+    assert once.endswith(foreign)
+    assert pg.postgresql_ident(once, maps) == once
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -25,33 +25,12 @@ import psycopg2.extras
 
 SUBSCRIPTION = "tovplay_vault"
 PUBLICATIONS = "tovplay_audit_rows, tovplay_audit_meta"
-DESCRIBE = Path(__file__).with_name("describe.sql")
-PRODUCTION_STATE = """
-SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
-       (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
-       pg_current_wal_flush_lsn()::text AS lsn, s.slot_name IS NOT NULL AS slot, s.active, s.wal_status,
-       s.confirmed_flush_lsn::text AS confirmed, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), s.restart_lsn)::bigint AS retained,
-       (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep
-FROM (SELECT 1) one LEFT JOIN pg_replication_slots s ON s.slot_name = %s
-"""
-VAULT_STATE = """
-SELECT vault.current_epoch() AS epoch, e.system_identifier, e.timeline,
-       sub.oid IS NOT NULL AS subscribed, sub.subenabled AS enabled, sub.subconninfo AS conninfo,
-       EXISTS (SELECT FROM pg_stat_subscription w WHERE w.subname = %(name)s AND w.relid IS NULL AND w.pid IS NOT NULL) AS working,
-       (SELECT o.remote_lsn::text FROM pg_replication_origin_status o WHERE o.external_id = 'pg_' || sub.oid) AS applied,
-       (SELECT t.apply_error_count + t.sync_error_count FROM pg_stat_subscription_stats t WHERE t.subname = %(name)s) AS errors,
-       (SELECT extract(epoch FROM clock_timestamp() - max(h.at)) FROM audit.heartbeat h
-        WHERE h.received_at > clock_timestamp() - interval '1 day') AS heartbeat_age,
-       (SELECT extract(epoch FROM clock_timestamp() - max(s.at)) FROM vault.seal s) AS seal_age,
-       greatest((SELECT max(s.n) FROM vault.seal s), (SELECT max(p.after_seal) FROM vault.epoch p), 0) AS seals,
-       (SELECT count(*) FROM vault.history_rest) AS rest
-FROM (SELECT 1) one
-LEFT JOIN vault.epoch e ON e.n = vault.current_epoch()
-LEFT JOIN pg_subscription sub ON sub.subname = %(name)s
-"""
 SUBSCRIBED = """
 SELECT n.nspname || '.' || c.relname FROM pg_subscription_rel r
 JOIN pg_class c ON c.oid = r.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
+NEW_SEALS = """
+SELECT n, encode(root, 'hex') AS root, first_id, last_id, rows, horizon_xid, at FROM vault.seal WHERE n > %s ORDER BY n
 """
 
 
@@ -90,6 +69,11 @@ def ask(connection: Any, query: str, parameters: Any = None) -> list[dict[str, A
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+
+def text_of(name: str) -> str:
+    """A query beside this file."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def log_line(**values: Any) -> None:
@@ -150,22 +134,22 @@ class Keeper:
 
     def sync(self, vault: Any, production: Any) -> Iterator[str]:
         """Brings shadows, subscription and epoch to what production is now; yields what it does."""
-        there = ask(production, PRODUCTION_STATE, (SUBSCRIPTION,))[0]
-        here = ask(vault, VAULT_STATE, {"name": SUBSCRIPTION})[0]
+        there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
+        here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
         reason = new_epoch_reason(there, here, last_anchor(self.settings.anchors))
         if reason:
             yield f"epoch {here['epoch'] + 1}: {reason}"
             self.open_epoch(vault, production, reason, there, here)
-            here = here if self.check else ask(vault, VAULT_STATE, {"name": SUBSCRIPTION})[0]
+            here = here if self.check else ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
         changed = self.write(
             vault, "SELECT vault.set_policies(%s::jsonb) AS changed", json.dumps(self.settings.policies)
         )
         if changed and changed[0]["changed"]:
             yield "column policies"
-        tables = ask(production, DESCRIBE.read_text(encoding="utf-8"))[0]["tables"]
+        tables = ask(production, text_of("describe.sql"))[0]["tables"]
         if not tables:
             raise KeeperError("production publishes nothing to the vault; converge role audit_capture there first")
-        # A worker that fails meets a shape of which no event told: then known tables are compared with the catalog, too.
+        # A worker that fails has met a shape of which no event told: then known tables follow the catalog, too.
         failing = self.errors_before is not None and (here["errors"] or 0) > self.errors_before
         for row in self.write(vault, "SELECT vault.adopt(%s::jsonb, %s) AS done", json.dumps(tables), failing):
             yield row["done"]
@@ -175,7 +159,9 @@ class Keeper:
         if not here["subscribed"]:
             yield "subscription"
             self.write(
-                vault, f"CREATE SUBSCRIPTION {SUBSCRIPTION} CONNECTION %s PUBLICATION {PUBLICATIONS}", self.settings.production
+                vault,
+                f"CREATE SUBSCRIPTION {SUBSCRIPTION} CONNECTION %s PUBLICATION {PUBLICATIONS}",
+                self.settings.production,
             )
             return
         if here["conninfo"] != self.settings.production:
@@ -188,7 +174,9 @@ class Keeper:
             yield "publication refreshed"
             self.write(vault, f"ALTER SUBSCRIPTION {SUBSCRIPTION} REFRESH PUBLICATION")
 
-    def open_epoch(self, vault: Any, production: Any, reason: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    def open_epoch(
+        self, vault: Any, production: Any, reason: str, there: Mapping[str, Any], here: Mapping[str, Any]
+    ) -> None:
         if here["subscribed"]:
             self.write(vault, f"ALTER SUBSCRIPTION {SUBSCRIPTION} DISABLE")
             self.write(vault, f"ALTER SUBSCRIPTION {SUBSCRIPTION} SET (slot_name = NONE)")
@@ -212,11 +200,7 @@ class Keeper:
 
     def seal(self, vault: Any) -> None:
         ask(vault, "SELECT n FROM vault.seal_now()")
-        rows = ask(
-            vault,
-            "SELECT n, encode(root, 'hex') AS root, first_id, last_id, rows, horizon_xid, at FROM vault.seal WHERE n > %s ORDER BY n",
-            (last_anchor(self.settings.anchors),),
-        )
+        rows = ask(vault, NEW_SEALS, (last_anchor(self.settings.anchors),))
         with self.settings.anchors.open("a", encoding="utf-8") as file:
             for row in rows:
                 file.write(json.dumps(row, default=str, sort_keys=True) + "\n")
@@ -241,7 +225,7 @@ class Keeper:
 
     def watch(self, vault: Any, there: Mapping[str, Any] | None) -> None:
         """Compares both sides with what is healthy: metrics, alarms, findings."""
-        here = ask(vault, VAULT_STATE, {"name": SUBSCRIPTION})[0]
+        here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
         wrong: dict[str, Any] = {}
         lag = None
         if there is None:
@@ -333,7 +317,7 @@ class Loop:
         keeper.seal(vault)
         try:
             production = production if production and not production.closed else keeper.production()
-            there = ask(production, PRODUCTION_STATE, (SUBSCRIPTION,))[0]
+            there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
         except (psycopg2.Error, KeeperError) as error:
             log_line(event="vault_production", detail=str(error).strip())
             keeper.watch(vault, None)
@@ -379,7 +363,11 @@ def wait_until_applied(vault: Any, production: Any, seconds: float = 10) -> None
     wanted = ask(production, "SELECT pg_current_wal_flush_lsn()::text AS lsn")[0]["lsn"]
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        row = ask(production, "SELECT confirmed_flush_lsn >= %s AS done FROM pg_replication_slots WHERE slot_name = %s", (wanted, SUBSCRIPTION))
+        row = ask(
+            production,
+            "SELECT confirmed_flush_lsn >= %s AS done FROM pg_replication_slots WHERE slot_name = %s",
+            (wanted, SUBSCRIPTION),
+        )
         if row and row[0]["done"]:
             return
         time.sleep(0.2)
