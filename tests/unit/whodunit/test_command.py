@@ -182,3 +182,40 @@ def test_undo_by_signed_correlation_leaves_a_forgery_out(games, loki, whodunit):
     games.commit("DELETE FROM public.game WHERE id::int <= 20", ctx=audit_context.sign(claims, b"not the key"))
     assert "left out" in whodunit("undo", "--correlation", "c" * 32, "--apply")
     assert len(games.rows("public.game")) == 40
+
+
+@pytest.fixture
+def as_member(games, config):
+    """The command as a member of one of the vault's roles, not as its superuser."""
+
+    def become(role):
+        name = f"member_of_{role}"
+        games.vault.execute(f"DROP ROLE IF EXISTS {name}")
+        games.vault.execute(f"CREATE ROLE {name} LOGIN IN ROLE {role}")
+        games.vault.commit()
+        config.write_text(config.read_text().replace("user=postgres dbname=vault", f"user={name} dbname=vault"))
+
+    return become
+
+
+def test_an_investigator_needs_no_more_rights(games, loki, whodunit, as_member):
+    wipe = games.commit("DELETE FROM public.game")
+    games.seal()
+    games.commit("INSERT INTO public.game VALUES ('1', 'g')", pg_session_id="6731a000.aa")
+    as_member("vault_investigator")
+    assert json.loads(whodunit("last", "--json"))["samples"][0]["old"] == {"id": "1", "name": "g"}
+    assert "1 seals and" in whodunit("verify")
+    assert "Hold " in whodunit("freeze", wipe, "--reason", "court")
+    assert wipe in whodunit("list")
+    whodunit("undo", wipe, "--apply")
+    assert len(games.rows("public.game")) == 50
+
+
+def test_a_reader_gets_the_answer_without_before_images(games, loki, whodunit, as_member):
+    wipe = games.commit("DELETE FROM public.game")
+    games.seal()
+    as_member("vault_reader")
+    report = json.loads(whodunit("last", "--json"))
+    assert report["incident"] == wipe and report["samples"] == []
+    assert report["sources"][0]["detail"] == "before-images are not for this role"
+    assert "permission denied" in whodunit("undo", wipe, fails=True)
