@@ -34,8 +34,8 @@ LINTERS = {
     "ruff": lambda: ["ruff", "check", "--no-cache", "."],
     "ruff-format": lambda: ["ruff", "format", "--no-cache", "--check", "."],
     "shellcheck": lambda: ["shellcheck", *shell_scripts()],
-    "bandit": lambda: ["bandit", "--quiet", "--severity-level", "low", *tracked("library/*.py", "module_utils/*.py")],
-    "mypy": lambda: ["mypy", "--cache-dir=/dev/null", *tracked("filter_plugins/*.py", "module_utils/*.py")],
+    "bandit": lambda: ["bandit", "--quiet", "--severity-level", "low", *tracked("library/*.py", "module_utils/*.py", "python/*.py")],
+    "mypy": lambda: ["mypy", "--cache-dir=/dev/null", *tracked("filter_plugins/*.py", "module_utils/*.py", "python/*.py")],
     "ansible-lint": lambda: ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
 }
 

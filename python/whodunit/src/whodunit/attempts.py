@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from whodunit.material import Material
 from whodunit.model import Attempt, Line, Transaction
+
+if TYPE_CHECKING:
+    from whodunit.material import Material
 
 LIMIT = 100
 GUARD = "AUDIT-GUARD: "
@@ -37,15 +40,23 @@ def lines_of(transaction: Transaction, lines: Iterable[Line]) -> list[Line]:
 
 def attempts(material: Material, note: Callable[[Line], str]) -> tuple[Attempt, ...]:
     """Attempts near the incident, in order of time."""
-    lines = list({(line.at, line.text): line for line in [*material.session_lines, *material.alarm_lines]}.values())
+    tables = {change.table_name for change in material.changes}
+    lines = [*material.session_lines, *material.alarm_lines]
+    return among(lines, material.neighbours + material.transactions, tables, note)
+
+
+def among(
+    given: Sequence[Line], transactions: Sequence[Transaction], tables: set[str], note: Callable[[Line], str | None]
+) -> tuple[Attempt, ...]:
+    """Those lines that tell of an attempt; transactions are what was committed about that time."""
+    lines = list({(line.at, line.text): line for line in given}.values())
     lines.sort(key=lambda line: (line.at, line.text))
-    committed = _committed(material.neighbours + material.transactions, lines)
+    committed = _committed(transactions, lines)
     failed = {
         (line.get("pg_session_id"), line.get("vxid"))
         for line in lines
         if line.get("level") in ("ERROR", "FATAL", "PANIC")
     }
-    tables = {change.table_name for change in material.changes}
     found = []
     for line in lines:
         verdict = _verdict(line, committed, failed, tables)

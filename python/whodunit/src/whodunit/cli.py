@@ -22,15 +22,16 @@ from whodunit import verify as sealing
 from whodunit.config import Config, load
 from whodunit.context import judge, read_keys
 from whodunit.escape import clean
-from whodunit.material import find, gather, incident_of
+from whodunit.material import find, gather, incident_of, tried
 from whodunit.model import Transaction, Trust, utc
-from whodunit.render import as_html, as_json, as_text
+from whodunit.render import as_json, as_text
 from whodunit.report import build
 from whodunit.sources import SourceError
 from whodunit.sources.loki import Loki
 from whodunit.sources.vault import Vault
 from whodunit.undo import run as undoing
 from whodunit.undo import told
+from whodunit.undo.columns import dropped_columns
 
 _ID = re.compile(r"e(\d+)-([xv])(\d+)")
 _SPAN = re.compile(r"(\d+)([smhdw])")
@@ -42,9 +43,10 @@ class Commands(click.Group):
     """`whodunit` alone, or with options only, is `whodunit last`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = {"--help", "--version"}
-        if not args or (args[0].startswith("-") and args[0] not in own and args[0] != "--config"):
-            args = ["last", *args]
+        before = 2 if args[:1] == ["--config"] else 0
+        rest = args[before:]
+        if not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help", "--version")):
+            args = [*args[:before], "last", *rest]
         return super().parse_args(ctx, args)
 
 
@@ -146,6 +148,26 @@ def list_(config: Config, since: datetime | None, until: datetime | None) -> Non
             )
 
 
+@main.command(name="attempts")
+@click.option("--since", type=Moment(), default="24h", show_default=True)
+@click.option("--until", type=Moment(), default="0s")
+@click.option("--json", "as_data", is_flag=True)
+@click.pass_obj
+def attempts_(config: Config, since: datetime, until: datetime, as_data: bool) -> None:
+    """What was refused, failed or rolled back, whoever tried it, and how he had logged in."""
+    with _Sources(config) as sources:
+        try:
+            found = tried(sources.vault, Loki(config), since, until)
+        except SourceError as error:
+            raise WhodunitError(f"attempts are in the logs only, and Loki is missing: {error}") from error
+    if as_data:
+        click.echo(as_json.plain([dataclasses.asdict(each) for each in found]), nl=False)
+        return
+    for each in found:
+        click.echo(clean(f"{utc(each.at)}  {each.verdict}: {each.db_user} at {each.client}: {each.text[:300]}"))
+    click.echo(f"{len(found)} attempts" if found else "no attempt in that time")
+
+
 @main.command()
 @click.argument("identifier", required=False)
 @click.option("--tx", type=int, multiple=True, help="One transaction of production (xid) in the newest epoch.")
@@ -167,17 +189,19 @@ def undo(config: Config, **options: Any) -> None:
     """Take an incident back: first the plan, with --apply the deed, in one transaction that can be undone itself."""
     with _Sources(config) as sources:
         name, group = _selected(sources, options)
-        changes = sources.vault.changes([each.tx for each in group])
+        txs = [each.tx for each in group]
+        changes = sources.vault.changes(txs)
         if options["only"]:
             wanted = options["only"].replace('"', "")
             changes = [each for each in changes if wanted in (each.table, each.table_name)]
-        if not changes:
+        if not changes and not dropped_columns(sources.vault.connection, txs):
             raise WhodunitError(f"{name} changed no rows that the vault has")
         production = undoing.connect(options["target"] or config.production or _no_target())
         try:
             result = undoing.undo(
                 sources.vault.connection,
                 production,
+                txs,
                 changes,
                 undoing.Options(
                     reason=f"undo of {name}",
@@ -271,7 +295,8 @@ class _Sources:
 
     def signed(self, transactions: Sequence[Transaction], wanted: set[str]) -> list[Transaction]:
         """Those that a signed context, or a role of one person, puts there; a forged context brings nothing back."""
-        found, left = [], []
+        found: list[Transaction] = []
+        left: list[Transaction] = []
         for each in transactions:
             context = judge(each, self.keys)
             said = (
@@ -309,12 +334,16 @@ def _report(config: Config, options: dict[str, Any], what: dict[str, str], ident
             groups = find(sources.vault, sources.keys, config, since=since, until=options["until"], **what)
             if not groups:
                 raise WhodunitError(
-                    "the vault has no such change" + ("" if options["since"] else "; widen it with --since")
+                    "the vault has no such change"
+                    + ("" if options["since"] else "; widen it with --since")
+                    + "; what was only tried is told by `whodunit attempts`"
                 )
             group = groups[0]
         usage.record(sys.argv[1:], incident=group[0].id)
         report = build(gather(sources.vault, lambda: Loki(config), group, sources.keys, config))
     if options["html"]:
+        from whodunit.render import as_html  # Jinja takes a tenth of a second to load
+
         options["html"].write_text(as_html.render(report), encoding="utf-8")
         click.echo(f"{report.incident}: {clean(options['html'])}", err=True)
     if options["as_data"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,10 +11,12 @@ import psycopg
 from tovplay_telemetry.audit_context import trace_id
 
 from whodunit import WhodunitError
+from whodunit.attempts import among
 from whodunit.config import Config
 from whodunit.context import judge
 from whodunit.incident import Harm, merge, score
 from whodunit.model import (
+    Attempt,
     Change,
     Context,
     Definition,
@@ -130,6 +133,20 @@ def gather(
     return material
 
 
+def tried(vault: Vault, loki: Loki, since: datetime, until: datetime) -> list[Attempt]:
+    """Attempts on any audited table, each with the login of its session."""
+    tables = vault.tables()
+    redactor = Redactor(vault.secrets())
+    lines = [redactor.line(line) for line in loki.alarms(tables, since, until)]
+    logins: dict[str, str] = {}
+    for session in sorted({line.get("pg_session_id") for line in lines if line.get("pg_session_id")})[:50]:
+        said = [line.message for line in loki.login(session) if "authenticated" in line.message]
+        logins[session] = f" [{said[0]}]" if said else ""
+    named = {line.digest: logins.get(line.get("pg_session_id"), "") for line in lines}
+    found = among(lines, vault.near(suspects(lines)), tables, lambda line: line.digest)
+    return [dataclasses.replace(each, text=each.text + named.get(each.evidence or "", "")) for each in found]
+
+
 def _ask_jaeger(material: Material, jaeger: Jaeger) -> None:
     traces = {trace_id(context.claims) for context in material.contexts.values() if context.trust is Trust.SIGNED}
     for trace in sorted(trace for trace in traces if trace)[:20]:
@@ -159,7 +176,7 @@ def _grouped(
     listed = list(found)
     if not listed:
         return []
-    everything = {each.tx: each for each in [*listed, *vault.related(listed)]}
+    everything = {each.tx: each for each in [*listed, *vault.related(listed, config.pooled_roles)]}
     contexts = {tx: judge(each, keys) for tx, each in everything.items()}
     return merge(everything.values(), contexts, config.pooled_roles)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ SELECT source, id, tx, canonical FROM (
 ) leaves ORDER BY place, id, canonical
 """
 DIGEST = 32
+LOOKAHEAD = 10_000  # records after the first difference that tell what happened to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +206,12 @@ def first_difference(records: Iterable[Record], kept: list[bytes]) -> tuple[str,
             position += 1
             before = record
             continue
-        remaining = [record, *stream]
+        remaining = [record, *islice(stream, LOOKAHEAD)]
         break
     if remaining is None:
         return ("deleted", _after(before)) if position < len(kept) else None
     found = {each.digest for each in remaining}
-    wanted = set(kept[position:])
+    wanted = set(kept[position : position + LOOKAHEAD + 1])
     bad = remaining[0]
     if bad.digest in wanted and kept[position] in found:
         return "reordered", bad.name

@@ -39,10 +39,13 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION vault.root(from_tx bigint, to_tx bigint, prev_root bytea) RETURNS bytea LANGUAGE sql STABLE AS $$
-  SELECT vault.merkle(ARRAY[sha256('\x00' || coalesce(prev_root, ''))]
-                      || coalesce(array_agg(sha256('\x00' || convert_to(l.canonical, 'UTF8')) ORDER BY l.place, l.id), '{}'))
+CREATE OR REPLACE FUNCTION vault.digests(from_tx bigint, to_tx bigint) RETURNS bytea[] LANGUAGE sql STABLE AS $$
+  SELECT coalesce(array_agg(sha256('\x00' || convert_to(l.canonical, 'UTF8')) ORDER BY l.place, l.id), '{}')
   FROM vault.leaves(from_tx, to_tx) l
+$$;
+
+CREATE OR REPLACE FUNCTION vault.root(from_tx bigint, to_tx bigint, prev_root bytea) RETURNS bytea LANGUAGE sql STABLE AS $$
+  SELECT vault.merkle(ARRAY[sha256('\x00' || coalesce(prev_root, ''))] || vault.digests(from_tx, to_tx))
 $$;
 
 -- Seals what is finished; returns the new seal, or nothing. Called by the keeper.
@@ -51,6 +54,7 @@ DECLARE
   last vault.seal;
   horizon bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
   batch bigint;
+  digests bytea[];
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('vault.seal_now'));
   SELECT * INTO last FROM vault.seal ORDER BY n DESC LIMIT 1;
@@ -67,16 +71,19 @@ BEGIN
      AND NOT EXISTS (SELECT FROM audit.context c WHERE c.tx >= coalesce(last.horizon_xid, 0) AND c.tx < horizon) THEN
     RETURN;
   END IF;
+  digests := vault.digests(coalesce(last.horizon_xid, 0), horizon);
   RETURN QUERY
-  INSERT INTO vault.seal (n, prev_root, root, first_id, last_id, rows, horizon_xid, lsn, counts)
-  SELECT batch, last.root, vault.root(coalesce(last.horizon_xid, 0), horizon, last.root),
+  INSERT INTO vault.seal (n, prev_root, root, first_id, last_id, rows, horizon_xid, lsn, counts, leaves)
+  SELECT batch, last.root, vault.merkle(ARRAY[sha256('\x00' || coalesce(last.root, ''))] || digests),
          (SELECT min(c.first_id) FROM vault.sealed_change c WHERE c.seal = batch),
          (SELECT max(c.last_id) FROM vault.sealed_change c WHERE c.seal = batch),
          (SELECT coalesce(sum(c.rows), 0) FROM vault.sealed_change c WHERE c.seal = batch),
          horizon, (SELECT max(t.lsn) FROM vault.sealed_transaction t WHERE t.seal = batch),
          (SELECT coalesce(jsonb_object_agg(x.name, x.rows), '{}') FROM (
             SELECT format('%I.%I', r.schema_name, r.table_name) AS name, sum(c.rows) AS rows
-            FROM vault.sealed_change c JOIN vault.relation r ON r.id = c.relation WHERE c.seal = batch GROUP BY 1) x)
+            FROM vault.sealed_change c JOIN vault.relation r ON r.id = c.relation WHERE c.seal = batch GROUP BY 1) x),
+         CASE WHEN cardinality(digests) <= 5000000 THEN
+           (SELECT coalesce(string_agg(d.digest, '' ORDER BY d.place), '') FROM unnest(digests) WITH ORDINALITY AS d (digest, place)) END
   RETURNING *;
 END
 $$;

@@ -19,7 +19,11 @@ def document(report: Report) -> dict[str, Any]:
 
 def render(report: Report) -> str:
     """ASCII only: a terminal that shows it cannot be steered by what a log contained."""
-    text = json.dumps(document(report), indent=2, ensure_ascii=True, sort_keys=False)
+    return plain(document(report))
+
+
+def plain(data: Any) -> str:
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=True)
     return text.replace("\x7f", "\\u007f") + "\n"
 
 

@@ -19,39 +19,37 @@ from whodunit.model import Change, Definition, Finding, Gap, Sample, Transaction
 
 _TEXT = {"lsn": sql.SQL("lsn::text"), "client_addr": sql.SQL("host(client_addr) AS client_addr")}
 _COLUMNS = sql.SQL(", ").join(_TEXT.get(field.name, sql.Identifier(field.name)) for field in fields(Transaction))
-# The most harmful transactions and the latest ones; a table of ten million changes is read once, never sorted whole.
-_CANDIDATES = """
-WITH harmed AS (
-  (SELECT tx, relation, op, rows AS lost, 0::bigint AS updated, 0::bigint AS dropped FROM vault.changes
-   WHERE op IN ('D', 'T', 'X') AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
-  UNION
-  (SELECT tx, relation, op, rows, 0, 0 FROM vault.changes
-   WHERE op IN ('D', 'T', 'X') AND tx >= %(first)s {table} ORDER BY tx DESC LIMIT 2000)
-  UNION ALL
-  (SELECT tx, relation, op, 0, rows, 0 FROM vault.changes
-   WHERE op = 'U' AND tx >= %(first)s {table} ORDER BY rows DESC, tx DESC LIMIT 2000)
-  UNION ALL
-  SELECT tx, 0, 'X', 0, 0, count(*) FROM audit.ddl
-  WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column')
-    {dropped} GROUP BY tx
-  {named}
-), summed AS (
-  SELECT tx, sum(lost)::bigint AS lost, sum(updated)::bigint AS updated, sum(dropped)::bigint AS dropped FROM
-    harmed GROUP BY tx
-)
-SELECT array_agg(t.tx ORDER BY t.tx) AS txs, max(t.commit_at) AS at, sum(lost)::bigint AS lost,
-  sum(updated)::bigint AS updated,
-       sum(dropped)::bigint AS dropped
-FROM summed s JOIN vault.transactions t USING (tx)
-WHERE t.commit_at >= coalesce(%(since)s::timestamptz, '-infinity') AND t.commit_at <=
-  coalesce(%(until)s::timestamptz, 'infinity') {person}
-GROUP BY t.epoch, coalesce(substring(t.ctx FROM '"cid": ?"([0-9a-f]+)"'), t.pg_session_id, t.tx::text)
+# The most harmful transactions and the latest ones. Ten million sealed changes are read once and never sorted whole;
+# what is not sealed yet is little.
+_HARMED = """
+(SELECT c.tx, CASE WHEN c.op <> 'U' THEN c.rows ELSE 0 END AS lost,
+        CASE WHEN c.op = 'U' THEN c.rows ELSE 0 END AS updated, 0::bigint AS dropped, c.relation, c.op
+ FROM vault.sealed_change c WHERE c.op <> 'I' AND c.tx >= %(first)s {sealed}
+ ORDER BY CASE WHEN c.op = 'U' THEN c.rows / 10 ELSE c.rows END DESC, c.tx DESC LIMIT 2000)
+UNION
+(SELECT c.tx, c.rows, 0, 0, c.relation, c.op FROM vault.sealed_change c
+ WHERE c.op IN ('D', 'T', 'X') AND c.tx >= %(first)s {sealed} ORDER BY c.tx DESC LIMIT 2000)
+UNION ALL
+SELECT tx, CASE WHEN op <> 'U' THEN rows ELSE 0 END, CASE WHEN op = 'U' THEN rows ELSE 0 END, 0, relation, op
+FROM vault.changes WHERE op <> 'I' AND tx >= %(horizon)s {live}
+UNION ALL
+SELECT tx, 0, 0, count(*), 0, 'X' FROM audit.ddl
+WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column')
+  {dropped} GROUP BY tx
+{named}
 """
 # Of one person or one trace everything counts, however small.
 _NAMED = """
-  UNION ALL
-  SELECT c.tx, 0, 'I', 0, 0, 0 FROM (SELECT t.tx FROM audit.context t WHERE t.tx >= %(first)s {person} ORDER
-    BY t.tx DESC LIMIT 2000) c
+UNION ALL
+SELECT * FROM (SELECT t.tx, 0::bigint, 0::bigint, 0::bigint, 0, 'I'::"char" FROM audit.context t
+               WHERE t.tx >= %(first)s {person} ORDER BY t.tx DESC LIMIT 2000) AS named
+"""
+# What joins them cheaply; the exact joining is done on the few that are read in full.
+_JOINED = """
+SELECT t.tx, t.commit_at, t.epoch, coalesce(substring(t.ctx FROM '"cid": ?"([0-9a-f]+)"'), t.pg_session_id, t.tx::text)
+FROM vault.transactions t
+WHERE t.tx = ANY(%(txs)s) AND t.commit_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  AND t.commit_at <= coalesce(%(until)s::timestamptz, 'infinity') {person}
 """
 
 
@@ -84,12 +82,19 @@ class Vault:
         trace: str | None = None,
     ) -> list[tuple[list[int], Harm, datetime]]:
         """Likely incidents: their transactions, the harm, and when."""
-        parameters: dict[str, Any] = {"since": since, "until": until, "first": self._first_tx(since)}
-        in_table = dropped = person = named = ""
+        parameters: dict[str, Any] = {
+            "since": since,
+            "until": until,
+            "first": self._first_tx(since),
+            "horizon": self._horizon(),
+        }
+        sealed = live = dropped = person = named = ""
         if table is not None:
             schema, _, name = table.rpartition(".")
             parameters |= {"schema": schema or None, "table": name, "identity": f"%{_like(name)}%"}
-            in_table = "AND table_name = %(table)s AND schema_name = coalesce(%(schema)s, schema_name)"
+            live = "AND table_name = %(table)s AND schema_name = coalesce(%(schema)s, schema_name)"
+            sealed = "AND c.relation IN (SELECT id FROM vault.relation WHERE table_name = %(table)s"
+            sealed += " AND schema_name = coalesce(%(schema)s, schema_name))"
             dropped = "AND object_name LIKE %(identity)s"
         if user is not None:
             quoted = json.dumps(user)
@@ -100,10 +105,18 @@ class Vault:
             person = "AND (t.ctx LIKE %(trace)s OR t.application_name LIKE %(trace)s)"
         if person:
             named = _NAMED.format(person=person)
-        query = _CANDIDATES.format(table=in_table, dropped=dropped, person=person, named=named)
+        harmed: dict[int, Harm] = {}
+        groups: dict[tuple[int, str], tuple[list[int], Harm, datetime]] = {}
         with self.connection.cursor(row_factory=tuple_row) as cursor:
+            query = _HARMED.format(sealed=sealed, live=live, dropped=dropped, named=named)
             cursor.execute(query.encode(), parameters)
-            return [(txs, Harm(lost, updated, gone), at) for txs, at, lost, updated, gone in cursor]
+            for tx, lost, updated, gone, _, _ in cursor:
+                harmed[tx] = harmed.get(tx, Harm()) + Harm(lost, updated, gone)
+            cursor.execute(_JOINED.format(person=person).encode(), {**parameters, "txs": sorted(harmed)})
+            for tx, at, epoch, key in cursor:
+                txs, harm, newest = groups.get((epoch, key), ([], Harm(), at))
+                groups[epoch, key] = ([*txs, tx], harm + harmed[tx], max(newest, at))
+        return [(sorted(txs), harm, at) for txs, harm, at in groups.values()]
 
     def harm(self, txs: Sequence[int]) -> dict[int, Harm]:
         """What each of these transactions did."""
@@ -155,15 +168,17 @@ class Vault:
             },
         )
 
-    def related(self, transactions: Sequence[Transaction]) -> list[Transaction]:
-        """Whatever might belong to the same incident: the same session or correlation id, not long before or after."""
+    def related(self, transactions: Sequence[Transaction], pooled_roles: Sequence[str]) -> list[Transaction]:
+        """What might belong to the same incident: a person's session or a correlation id, not long before or after."""
         begin, end = (
             min(each.commit_at for each in transactions) - REACH,
             max(each.commit_at for each in transactions) + REACH,
         )
         found: set[int] = set()
         with self.connection.cursor(row_factory=tuple_row) as cursor:
-            sessions = sorted({each.pg_session_id for each in transactions if each.pg_session_id})
+            sessions = sorted(
+                {each.pg_session_id for each in transactions if each.pg_session_id and each.db_user not in pooled_roles}
+            )
             if sessions:
                 cursor.execute(
                     "SELECT tx FROM audit.context WHERE pg_session_id = ANY(%s) AND at BETWEEN %s"
@@ -192,6 +207,12 @@ class Vault:
                 ([session for session, _ in lines], [at for _, at in lines]),
             )
             return self.by_tx(sorted(row[0] for row in cursor))
+
+    def tables(self) -> set[str]:
+        """Names of all audited tables, also of those that are gone."""
+        with self.connection.cursor(row_factory=tuple_row) as cursor:
+            cursor.execute("SELECT DISTINCT table_name FROM vault.relation")
+            return {row[0] for row in cursor}
 
     def secrets(self) -> set[str]:
         """Names of tables and columns whose values are nobody's business."""
@@ -297,6 +318,10 @@ class Vault:
             (since,),
         )
         return int(row[0]) if row and row[0] is not None else 0
+
+    def _horizon(self) -> int:
+        row = self._one("SELECT vault.horizon()")
+        return int(row[0]) if row else 0
 
     def _one(self, query: LiteralString, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         with self.connection.cursor(row_factory=tuple_row) as cursor:

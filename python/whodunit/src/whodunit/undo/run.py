@@ -15,6 +15,7 @@ from tovplay_telemetry import audit_context
 from whodunit import WhodunitError
 from whodunit.model import Change
 from whodunit.undo import steps
+from whodunit.undo.columns import dropped_columns, restore
 from whodunit.undo.fold import Selection, folded, lost_only
 from whodunit.undo.order import parents_first
 from whodunit.undo.tables import Relation, Table, create_statements, look_up, match, relations_of
@@ -63,8 +64,8 @@ class Result:
     order: list[str]
     tables: list[TableResult]
     blockers: list[str]
+    columns: list[str] = field(default_factory=list)  # dropped ones that come back
     sequences: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,11 @@ def connect(dsn: str) -> psycopg.Connection[Any]:
 
 
 def undo(
-    vault: psycopg.Connection[Any], production: psycopg.Connection[Any], changes: Sequence[Change], options: Options
+    vault: psycopg.Connection[Any],
+    production: psycopg.Connection[Any],
+    txs: Sequence[int],
+    changes: Sequence[Change],
+    options: Options,
 ) -> Result:
     """Everything in one transaction; a plan rolls it back."""
     relations = relations_of(vault, sorted({change.relation for change in changes}))
@@ -94,6 +99,7 @@ def undo(
     result = Result(options.reason, False, [], [], [])
     try:
         _begin(production, options)
+        result.columns = restore(vault, production, dropped_columns(vault, txs), _pour)
         created = {table.n: _create(production, table) for table in tables}
         for table in tables:
             look_up(production, table)
@@ -103,7 +109,8 @@ def undo(
         if result.blockers:
             production.rollback()
             return result
-        _lock(production, tables, apply=options.apply)
+        if tables:
+            _lock(production, tables, apply=options.apply)
         for table in tables:
             options.progress(f"reading {table.name} from the vault")
             _stage(vault, production, table, [c for c in changes if c.relation in {r.id for r in table.relations}])
@@ -118,6 +125,7 @@ def undo(
             for table in tables:
                 production.execute(sql.SQL("UPDATE {} SET act = NULL WHERE act IS NOT NULL").format(table.skipped))
         for table, told in zip(tables, result.tables, strict=True):
+            table.skips = _one(production.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.skipped)))[0]
             _count(production, table, told)
         if options.apply:
             _apply(production, tables, ordered, result, options)
@@ -154,7 +162,9 @@ def _tables(relations: Sequence[Relation]) -> list[Table]:
 def _begin(production: psycopg.Connection[Any], options: Options) -> None:
     """The reason lets the guard pass and becomes the WHY of this transaction, which can be undone like any other."""
     production.execute(
-        "SELECT set_config('audit.reason', %s, true), set_config('lock_timeout', '10s', true)", (options.reason,)
+        "SELECT set_config('audit.reason', %s, true), set_config('lock_timeout', '10s', true),"
+        " set_config('work_mem', '64MB', true)",
+        (options.reason,),
     )
     if options.key:
         claims = {
@@ -203,7 +213,14 @@ def _stage(
     sources = [source for _, source in table.restored]
     rows = folded(selection, sources, table.key_sources()) if table.folded else lost_only(selection, sources)
     production.execute(steps.create_stage(table))
-    into = sql.SQL("COPY {} FROM STDIN").format(table.stage)
+    _pour(vault, rows, production, sql.SQL("COPY {} FROM STDIN").format(table.stage))
+    production.execute(sql.SQL("ANALYZE {}").format(table.stage))
+
+
+def _pour(
+    vault: psycopg.Connection[Any], rows: sql.Composed, production: psycopg.Connection[Any], into: sql.Composed
+) -> None:
+    """From one server's COPY into the other's, block by block."""
     with (
         vault.cursor() as reader,
         production.cursor() as writer,
@@ -217,7 +234,6 @@ def _stage(
                 target.write(bytes(block))
                 block.clear()
         target.write(bytes(block))
-    production.execute(sql.SQL("ANALYZE {}").format(table.stage))
 
 
 def _edges(
@@ -372,16 +388,15 @@ def _sequences(production: psycopg.Connection[Any], tables: Sequence[Table]) -> 
 def _verify(production: psycopg.Connection[Any], tables: Sequence[Table], result: Result) -> None:
     """Count and checksum of what came back, against the images; a difference takes the whole undo back."""
     for table, told in zip(tables, result.tables, strict=True):
-        wanted, there, checksum, now = _one(production.execute(steps.verify(table)))
+        wanted, there, equal, checksum = _one(production.execute(steps.verify(table)))
         still = _one(production.execute(steps.remaining(table))) if table.folded else (0,)
-        if wanted != there or checksum != now or still[0]:
+        if wanted != equal or still[0]:
             raise WhodunitError(
-                f"{table.name} would not be as it was ({there} of {wanted} rows, checksum {now}"
-                f" instead of {checksum}, {still[0]} "
-                "rows too many), so nothing was changed; a trigger of the table alters what is"
-                " written: see \\d of the table"
+                f"{table.name} would not be as it was ({there} of {wanted} rows, {equal} of them with their old values,"
+                f" {still[0]} rows too many), so nothing was changed; a trigger of the table alters what is written:"
+                " see \\d of the table"
             )
-        told.checksum = f"{there} rows, {checksum}"
+        told.checksum = f"{there} rows equal their images, checksum {checksum}"
 
 
 def _explained(error: psycopg.Error) -> str:

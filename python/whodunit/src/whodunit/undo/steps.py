@@ -36,59 +36,47 @@ def create_skipped(table: Table) -> sql.Composed:
 
 def find_conflicts(table: Table) -> sql.Composed:
     """Rows that are not to be touched, with the reason and with what --force would do to them."""
-    now, before = _row("t", table, now=True), _row("b", table)
-    parts = [
+    as_before, parts = _same("b", table), []
+    parts.append(
         sql.SQL(
-            "SELECT s.n, CASE WHEN {now} = {before} THEN NULL ELSE 'U' END, CASE WHEN {now} ="
-            " {before} THEN {already} ELSE"
-            " {present} END FROM {stage} s JOIN {target} t ON {key} WHERE s.kind = 'R'"
+            "SELECT s.n, CASE WHEN {as_before} THEN NULL ELSE 'U' END,"
+            " CASE WHEN {as_before} THEN {already} ELSE {present} END"
+            " FROM {stage} s JOIN {target} t ON {key} WHERE s.kind = 'R'"
         ).format(
-            now=now,
-            before=before,
+            as_before=as_before,
             already=sql.Literal(ALREADY),
             present=sql.Literal(PRESENT),
             stage=table.stage,
             target=table.identifier,
             key=_same_key(table, "b"),
         )
-    ]
+    )
     if table.folded:
-        after, absent = _row("a", table), _absent(table)
+        names = {
+            "absent": _absent(table),
+            "as_before": as_before,
+            "as_after": _same("a", table),
+            "gone": sql.Literal(GONE),
+            "already": sql.Literal(ALREADY),
+            "changed": sql.Literal(CHANGED),
+            "stage": table.stage,
+            "target": table.identifier,
+        }
         parts.append(
             sql.SQL(
-                "SELECT s.n, CASE WHEN {absent} THEN 'I' WHEN {now} = {before} THEN NULL ELSE 'U'"
-                " END, CASE WHEN {absent} THEN"
-                " {gone} WHEN {now} = {before} THEN {already} ELSE {changed} END FROM {stage} s LEFT"
-                " JOIN {target} t ON {key}"
-                " WHERE s.kind = 'U' AND ({absent} OR {now} <> {after})"
-            ).format(
-                absent=absent,
-                now=now,
-                before=before,
-                after=after,
-                gone=sql.Literal(GONE),
-                already=sql.Literal(ALREADY),
-                changed=sql.Literal(CHANGED),
-                stage=table.stage,
-                target=table.identifier,
-                key=_same_key(table, "b"),
-            )
+                "SELECT s.n, CASE WHEN {absent} THEN 'I' WHEN {as_before} THEN NULL ELSE 'U' END,"
+                " CASE WHEN {absent} THEN {gone} WHEN {as_before} THEN {already} ELSE {changed} END"
+                " FROM {stage} s LEFT JOIN {target} t ON {key}"
+                " WHERE s.kind = 'U' AND ({absent} OR NOT {as_after})"
+            ).format(key=_same_key(table, "b"), **names)
         )
         parts.append(
             sql.SQL(
-                "SELECT s.n, CASE WHEN {absent} THEN NULL ELSE 'D' END, CASE WHEN {absent} THEN"
-                " {already} ELSE {changed} END"
-                " FROM {stage} s LEFT JOIN {target} t ON {key} WHERE s.kind = 'D' AND ({absent} OR {now} <> {after})"
-            ).format(
-                absent=absent,
-                now=now,
-                after=after,
-                already=sql.Literal(ALREADY),
-                changed=sql.Literal(CHANGED),
-                stage=table.stage,
-                target=table.identifier,
-                key=_same_key(table, "a"),
-            )
+                "SELECT s.n, CASE WHEN {absent} THEN NULL ELSE 'D' END,"
+                " CASE WHEN {absent} THEN {already} ELSE {changed} END"
+                " FROM {stage} s LEFT JOIN {target} t ON {key}"
+                " WHERE s.kind = 'D' AND ({absent} OR NOT {as_after})"
+            ).format(key=_same_key(table, "a"), **names)
         )
     return sql.SQL("INSERT INTO {} (n, act, why) {}").format(table.skipped, sql.SQL(" UNION ALL ").join(parts))
 
@@ -139,14 +127,11 @@ def insert(table: Table, filled: dict[str, str]) -> sql.Composed:
     for name in sorted(filled):
         names.append(name)
         values.append(sql.SQL("{}::{}").format(sql.Literal(filled[name]), sql.SQL(types[name])))
-    return sql.SQL(
-        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} s LEFT JOIN {} q USING (n) WHERE {}"
-    ).format(
+    return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} WHERE {}").format(
         table.identifier,
         sql.SQL(", ").join(sql.Identifier(name) for name in names),
         sql.SQL(", ").join(values),
-        table.stage,
-        table.skipped,
+        _staged(table),
         _acts("R", "I"),
     )
 
@@ -160,22 +145,21 @@ def update(table: Table) -> sql.Composed | None:
     ]
     if not settable:
         return None
-    return sql.SQL("UPDATE {} t SET {} FROM {} s LEFT JOIN {} q USING (n) WHERE {} AND {}").format(
+    return sql.SQL("UPDATE {} t SET {} FROM {} WHERE {} AND {}").format(
         table.identifier,
         sql.SQL(", ").join(
             sql.SQL("{} = {}").format(sql.Identifier(column.name), sql.Identifier("s", f"b{position}"))
             for position, column in settable
         ),
-        table.stage,
-        table.skipped,
+        _staged(table),
         _same_key(table, "b"),
         _acts("U", "U"),
     )
 
 
 def delete(table: Table) -> sql.Composed:
-    return sql.SQL("DELETE FROM {} t USING {} s LEFT JOIN {} q USING (n) WHERE {} AND {}").format(
-        table.identifier, table.stage, table.skipped, _same_key(table, "a"), _acts("D", "D")
+    return sql.SQL("DELETE FROM {} t USING {} WHERE {} AND {}").format(
+        table.identifier, _staged(table), _same_key(table, "a"), _acts("D", "D")
     )
 
 
@@ -195,9 +179,8 @@ def count(table: Table) -> sql.Composed:
     """By kind: rows to touch, and rows left alone with the reason."""
     return sql.SQL(
         "SELECT s.kind::text, CASE WHEN q.n IS NULL THEN '' ELSE q.why END, q.act::text, count(*)"
-        " FROM {} s LEFT JOIN {} q"
-        " USING (n) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    ).format(table.stage, table.skipped)
+        " FROM {} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    ).format(_staged(table))
 
 
 def list_conflicts(table: Table, limit: int) -> sql.Composed:
@@ -216,18 +199,17 @@ def list_conflicts(table: Table, limit: int) -> sql.Composed:
 
 
 def verify(table: Table) -> sql.Composed:
-    """Rows that came back: how many there must be, how many are there, and the checksums of both sides."""
+    """Rows that came back: how many there must be, are there, and equal their image; and their checksum."""
     return sql.SQL(
-        "SELECT count(*), count({there}), coalesce(sum(hashtextextended({image}, 0)), 0)::text,"
+        "SELECT count(*), count({there}), count(*) FILTER (WHERE {there} IS NOT NULL AND {same}),"
         " coalesce(sum(hashtextextended({now}, 0)) FILTER (WHERE {there} IS NOT NULL), 0)::text"
-        " FROM {stage} s LEFT JOIN {skipped} q USING (n) LEFT JOIN {target} t ON {key}"
+        " FROM {staged} LEFT JOIN {target} t ON {key}"
         " WHERE ({restored}) OR ({reverted}) OR s.kind <> 'D' AND q.why = {already}"
     ).format(
         there=sql.Identifier("t", table.key[0][1].name),
-        image=_row("b", table),
-        now=_row("t", table, now=True),
-        stage=table.stage,
-        skipped=table.skipped,
+        same=_same("b", table),
+        now=sql.SQL("{}::text").format(_row("t", table)),
+        staged=_staged(table),
         target=table.identifier,
         key=_same_key(table, "b"),
         restored=_acts("R", "I"),
@@ -238,8 +220,17 @@ def verify(table: Table) -> sql.Composed:
 
 def remaining(table: Table) -> sql.Composed:
     """Rows that were to be deleted and are still there."""
-    return sql.SQL("SELECT count(*) FROM {} s LEFT JOIN {} q USING (n) JOIN {} t ON {} WHERE {}").format(
-        table.stage, table.skipped, table.identifier, _same_key(table, "a"), _acts("D", "D")
+    return sql.SQL("SELECT count(*) FROM {} JOIN {} t ON {} WHERE {}").format(
+        _staged(table), table.identifier, _same_key(table, "a"), _acts("D", "D")
+    )
+
+
+def _staged(table: Table) -> sql.Composed:
+    """Staged rows s, and q what is known against touching them; mostly nothing is, and then nothing is joined."""
+    if table.skips:
+        return sql.SQL("{} s LEFT JOIN {} q USING (n)").format(table.stage, table.skipped)
+    return sql.SQL('{} s CROSS JOIN (SELECT NULL::bigint AS n, NULL::"char" AS act, NULL::text AS why) q').format(
+        table.stage
     )
 
 
@@ -258,12 +249,20 @@ def _absent(table: Table) -> sql.Composed:
     return sql.SQL("{} IS NULL").format(sql.Identifier("t", table.key[0][1].name))
 
 
-def _row(image: str, table: Table, *, now: bool = False) -> sql.Composed:
-    """The row as text: exact for every type, also those that know no equality."""
-    return sql.SQL("ROW({})::text").format(
+def _same(image: str, table: Table) -> sql.Composed:
+    """Whether production's row is that image, for types without equality, too: bytes first, text where they differ."""
+    now, then = _row("t", table), _row(image, table)
+    return sql.SQL("(CASE WHEN record_image_eq({now}, {then}) THEN true ELSE {now}::text = {then}::text END)").format(
+        now=now, then=then
+    )
+
+
+def _row(image: str, table: Table) -> sql.Composed:
+    """Production's row (t) or a staged image of it (b, a), column by column of the same base types."""
+    return sql.SQL("ROW({})").format(
         sql.SQL(", ").join(
             sql.SQL("{}::{}").format(sql.Identifier("t", column.name), sql.SQL(column.type))
-            if now
+            if image == "t"
             else sql.Identifier("s", f"{image}{position}")
             for position, (column, _) in enumerate(table.restored)
         )

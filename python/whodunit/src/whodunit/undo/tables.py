@@ -73,6 +73,7 @@ class Table:
     blockers: list[str] = field(default_factory=list)
     created: bool = False
     folded: bool = True
+    skips: bool = True  # whether any row is to be left alone or treated otherwise
 
     @property
     def name(self) -> str:

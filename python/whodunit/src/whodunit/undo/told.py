@@ -10,6 +10,7 @@ def text(result: Result, name: str) -> str:
     lines = [f"{'UNDONE' if result.applied else 'PLAN to undo'} {name}", ""]
     for each in result.tables:
         lines += _table(each, applied=result.applied)
+    lines += [f"{each[:1].upper()}{each[1:]}" for each in result.columns]
     if result.order:
         lines.append(f"Order (parents first): {', '.join(result.order)}")
     lines += [f"Sequence set: {each}" for each in result.sequences]
