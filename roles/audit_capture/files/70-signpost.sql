@@ -1,4 +1,6 @@
 -- Whoever looks for the guide's table here is told where it is.
+DROP VIEW IF EXISTS public.audit_log;          -- an earlier release's may have other columns
+DROP FUNCTION IF EXISTS audit.ask_the_vault();
 CREATE OR REPLACE FUNCTION audit.ask_the_vault() RETURNS TABLE (
   audit_id bigint, table_name text, action text, user_name text, "timestamp" timestamp, old_data jsonb, new_data jsonb, statement text,
   application_name text, correlation_id text, trace_id text, app_user text)
