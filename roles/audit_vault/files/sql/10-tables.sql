@@ -88,6 +88,9 @@ CREATE TABLE IF NOT EXISTS vault.seal (
   n bigint PRIMARY KEY, prev_root bytea, root bytea NOT NULL, first_id bigint, last_id bigint, rows bigint NOT NULL,
   horizon_xid bigint NOT NULL, lsn pg_lsn, at timestamptz NOT NULL DEFAULT clock_timestamp(), counts jsonb NOT NULL
 );
+-- 32 bytes a record, whose root is anchored: they name the record that was changed.
+ALTER TABLE vault.seal ADD COLUMN IF NOT EXISTS leaves bytea;
+ALTER TABLE vault.seal ALTER COLUMN leaves SET STORAGE EXTERNAL;
 -- What the sealer counted, so that a question about 10 million rows reads a few.
 CREATE TABLE IF NOT EXISTS vault.sealed_change (
   tx bigint, relation int, op "char", rows bigint NOT NULL, first_id bigint NOT NULL, last_id bigint NOT NULL, seal bigint NOT NULL,

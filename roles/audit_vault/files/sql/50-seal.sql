@@ -42,11 +42,14 @@ END
 $$;
 
 -- Hashes before it sorts, and asks the view itself: a million texts in a row would go through the disk.
-CREATE OR REPLACE FUNCTION vault.root(from_tx bigint, to_tx bigint, prev_root bytea) RETURNS bytea
+CREATE OR REPLACE FUNCTION vault.leaf_hashes(from_tx bigint, to_tx bigint) RETURNS bytea[]
 LANGUAGE sql STABLE SET timezone = 'UTC' SET work_mem = '64MB' AS $$
-  SELECT vault.merkle(ARRAY[sha256('\x00' || coalesce(prev_root, ''))] || coalesce(array_agg(l.leaf ORDER BY l.place, l.id), '{}'))
+  SELECT coalesce(array_agg(l.leaf ORDER BY l.place, l.id), '{}')
   FROM (SELECT t.place, t.id, sha256('\x00' || convert_to(t.canonical, 'UTF8')) AS leaf
         FROM vault.leaf_text t WHERE t.tx >= from_tx AND t.tx < to_tx OFFSET 0) l
+$$;
+CREATE OR REPLACE FUNCTION vault.root(hashes bytea[], prev_root bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT vault.merkle(ARRAY[sha256('\x00' || coalesce(prev_root, ''))] || hashes)
 $$;
 
 -- Seals what is finished; returns the new seal, or nothing. Called by the keeper.
@@ -55,6 +58,7 @@ DECLARE
   last vault.seal;
   horizon bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
   batch bigint;
+  hashes bytea[];
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('vault.seal_now'));
   SELECT * INTO last FROM vault.seal ORDER BY n DESC LIMIT 1;
@@ -71,9 +75,11 @@ BEGIN
      AND NOT EXISTS (SELECT FROM audit.context c WHERE c.tx >= coalesce(last.horizon_xid, 0) AND c.tx < horizon) THEN
     RETURN;
   END IF;
+  hashes := vault.leaf_hashes(coalesce(last.horizon_xid, 0), horizon);
   RETURN QUERY
-  INSERT INTO vault.seal (n, prev_root, root, first_id, last_id, rows, horizon_xid, lsn, counts)
-  SELECT batch, last.root, vault.root(coalesce(last.horizon_xid, 0), horizon, last.root),
+  INSERT INTO vault.seal (n, prev_root, root, leaves, first_id, last_id, rows, horizon_xid, lsn, counts)
+  SELECT batch, last.root, vault.root(hashes, last.root),
+         (SELECT string_agg(leaf, ''::bytea ORDER BY o) FROM unnest(hashes) WITH ORDINALITY AS u (leaf, o)),
          (SELECT min(c.first_id) FROM vault.sealed_change c WHERE c.seal = batch),
          (SELECT max(c.last_id) FROM vault.sealed_change c WHERE c.seal = batch),
          (SELECT coalesce(sum(c.rows), 0) FROM vault.sealed_change c WHERE c.seal = batch),
@@ -91,7 +97,7 @@ LANGUAGE sql STABLE AS $$
   SELECT s.n, s.root, r.root FROM (
     SELECT s.*, lag(s.horizon_xid, 1, 0::bigint) OVER w AS from_tx, lag(s.root) OVER w AS before, lag(s.n) OVER w AS n_before
     FROM vault.seal s WINDOW w AS (ORDER BY s.n)) s,
-  LATERAL (SELECT vault.root(s.from_tx, s.horizon_xid, s.prev_root) AS root) r
+  LATERAL (SELECT vault.root(vault.leaf_hashes(s.from_tx, s.horizon_xid), s.prev_root) AS root) r
   WHERE s.n >= from_n AND (r.root <> s.root OR s.prev_root IS DISTINCT FROM s.before 
          OR (s.n <> coalesce(s.n_before, 0) + 1 AND NOT EXISTS (SELECT FROM vault.epoch e WHERE e.after_seal = s.n - 1)))
   ORDER BY s.n
