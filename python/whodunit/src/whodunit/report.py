@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from tovplay_telemetry.audit_context import trace_id
@@ -18,6 +19,7 @@ from whodunit.model import (
     Event,
     Evidence,
     Finding,
+    Gap,
     Grade,
     Line,
     Report,
@@ -32,6 +34,18 @@ _LOST = ("D", "T", "X")
 _CLOCKS = 5.0  # seconds by which two programs' clocks may differ on one host
 _METHOD = re.compile(r"method=([\w-]+)")
 _IDENTITY = re.compile(r'identity="([^"]*)"')
+
+
+# What a superuser types before he does what nobody is to see; log_statement has it before it works.
+_TAMPERING = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE | re.DOTALL))
+    for kind, pattern in (
+        ("pgaudit_silenced", r"\bpgaudit\.\w+\W+(=|to)?\s*'?(none|off|false|default)|set_config\s*\(\s*'pgaudit\."),
+        ("replica_role", r"\bsession_replication_role\b.*\b(replica|local)\b"),
+        ("trigger_disabled", r"\bdisable\s+(trigger|rule)\b|\balter\s+event\s+trigger\b.*\bdisable\b"),
+        ("context_suppressed", r"\baudit\.noted\b"),
+    )
+)
 
 
 class Records:
@@ -75,7 +89,9 @@ def build(material: Material) -> Report:
         timeline=tuple(_timeline(material, lines, records)),
         attempts=tried,
         findings=tuple(_findings(material)),
-        gaps=tuple(material.gaps),
+        gaps=tuple(
+            sorted([*material.gaps, *missing_lines(material.session_lines)], key=lambda gap: (gap.since, gap.text))
+        ),
         sources=tuple(material.sources),
         evidence=records.all(),
         notes=tuple(_notes(material)),
@@ -381,8 +397,10 @@ def _timeline(material: Material, lines: Sequence[Line], records: Records) -> li
         *(Event(line.at, "login", line.message, records.add(line)) for line in material.login_lines),
         *(
             Event(line.at, line.job, line.get("statement") or line.message, records.add(line))
-            for line in lines
-            if line.get("statement") or line.get("level") in ("ERROR", "FATAL")
+            for line in [*lines, *_of_persons(material)]
+            if line.get("statement")
+            or line.message.startswith("statement: ")
+            or line.get("level") in ("ERROR", "FATAL")
         ),
         *(
             Event(
@@ -407,6 +425,12 @@ def _timeline(material: Material, lines: Sequence[Line], records: Records) -> li
     return sorted(set(events), key=lambda each: (each.at, each.source, each.text))
 
 
+def _of_persons(material: Material) -> list[Line]:
+    """What sessions of one person logged around the incident."""
+    sessions = {each.pg_session_id for each in material.transactions if each.db_user not in material.pooled_roles}
+    return [line for line in material.session_lines if line.get("pg_session_id") in sessions]
+
+
 def _findings(material: Material) -> list[Finding]:
     found = list(material.findings)
     for each in material.transactions:
@@ -423,7 +447,30 @@ def _findings(material: Material) -> list[Finding]:
             found.append(
                 Finding(each.commit_at, "replica_role", "critical", f"{each.id}: session_replication_role", each.tx)
             )
-    return sorted(found, key=lambda each: (each.at, each.kind, each.text))
+    for line in [*material.session_lines, *material.alarm_lines]:
+        said = f"{line.message}\n{line.get('statement')}"
+        kind = next((kind for kind, pattern in _TAMPERING if pattern.search(said)), None)
+        if kind:
+            found.append(
+                Finding(line.at, kind, "critical", f"{line.get('db_user') or 'unknown'}: {line.message}", None)
+            )
+    return sorted(set(found), key=lambda each: (each.at, each.kind, each.text))
+
+
+def missing_lines(lines: Sequence[Line]) -> list[Gap]:
+    """PostgreSQL numbers each session's lines; where numbers are missing, somebody took lines away or they are late."""
+    found = []
+    sessions: dict[str, dict[int, Line]] = {}
+    for line in lines:
+        if line.get("pg_line").isdecimal():
+            sessions.setdefault(line.get("pg_session_id"), {})[int(line.get("pg_line"))] = line
+    for session, numbered in sorted(sessions.items()):
+        present = sorted(numbered)
+        for before, after in pairwise(present):
+            if after > before + 1:
+                text = f"lines {before + 1} to {after - 1} of session {session} are not in Loki"
+                found.append(Gap("postgres log", numbered[before].at, numbered[after].at, text))
+    return found
 
 
 def _notes(material: Material) -> list[str]:
