@@ -12,7 +12,7 @@ Database = Mapping[str, Any]
 
 POLICIES = ("plain", "hash", "encrypt", "exclude")
 NAME_BYTES = 63
-DATABASE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")   # also the instance of a systemd unit
+DATABASE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # also the instance of a systemd unit
 MOST_ROWS = 2**63 - 1
 
 

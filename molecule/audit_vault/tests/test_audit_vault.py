@@ -33,7 +33,7 @@ def ask(host, query, **values):
 
 
 def table(host, query, **values):
-    rows = ask(host, "SELECT coalesce(json_agg(q), '[]') FROM ($query) q", query=Template(query).substitute(values))
+    rows = ask(host, "SELECT coalesce(json_agg(q), '[]') FROM ($rows) q", rows=Template(query).substitute(values))
     return json.loads(rows)
 
 

@@ -73,13 +73,20 @@ SELECT coalesce(w.relid, h.relid) AS relid, w.relid IS NOT NULL AS wanted, h.rel
        h.columns IS NOT DISTINCT FROM w.columns AND NOT coalesce(h.filtered, false) AS same
 FROM wanted w FULL JOIN has h ON h.relid = w.relid;
 
--- A table's columns, as the vault and the report read them.
+-- Whether rows of a relation travel to the vault.
+CREATE OR REPLACE FUNCTION audit.is_published(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM pg_publication_rel m JOIN pg_publication p ON p.oid = m.prpubid
+                 WHERE p.pubname = 'tovplay_audit_rows' AND m.prrelid = relation)
+$$;
+
+-- A table's columns, as the vault reads them from the catalog, too.
 CREATE OR REPLACE FUNCTION audit.columns_of(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT jsonb_agg(jsonb_build_object(
            'name', a.attname, 'attnum', a.attnum, 'type', format_type(a.atttypid, a.atttypmod),
-           'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
-           'not_null', a.attnotnull, 'key', array_position(k.indkey::int2[], a.attnum) + 1) ORDER BY a.attnum)
+           'default', pg_get_expr(d.adbin, d.adrelid), 'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
+           'key', array_position(k.indkey::int2[], a.attnum) + 1) ORDER BY a.attnum)
   FROM pg_attribute a
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   LEFT JOIN pg_index k ON k.indrelid = a.attrelid AND k.indisprimary

@@ -17,7 +17,7 @@ BEGIN
     'reason', reason, 'kind', kind, 'severity', severity, 'verdict', verdict, 'detail', detail);
   IF verdict = 'blocked' THEN
     RAISE EXCEPTION 'audit guard: % is refused', message USING
-      ERRCODE = 'insufficient_privilege',
+      ERRCODE = 'AU001',
       HINT = 'If it is meant, say why in the same transaction, SET LOCAL audit.reason = ''…'', '
              'or for a whole deploy job: PGOPTIONS="-c audit.reason=release-42".';
   END IF;

@@ -1,17 +1,33 @@
 -- DDL: what happened, what it did to the capture, and whether it may. The event triggers' own functions run as the caller
 -- and pass on who that is; what they call asks PostgreSQL what happened, which only works inside an event trigger.
 
+-- A mistake of ours must not stop somebody's DDL; only a refusal may.
+CREATE OR REPLACE FUNCTION audit.not_captured(tag text, error text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE LOG 'AUDIT-GUARD: %', jsonb_build_object('kind', 'not_captured', 'severity', 'high', 'verdict', 'warned', 'at', clock_timestamp(),
+    'db_user', session_user, 'application_name', current_setting('application_name'), 'detail', jsonb_build_object('tag', tag, 'error', error));
+END $$;
 CREATE OR REPLACE FUNCTION audit.ddl_end() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM audit.after_ddl(current_user, TG_TAG);
+EXCEPTION
+  WHEN SQLSTATE 'AU001' THEN RAISE;
+  WHEN OTHERS THEN PERFORM audit.not_captured(TG_TAG, SQLERRM);
 END $$;
 CREATE OR REPLACE FUNCTION audit.ddl_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM audit.after_drop(current_user, TG_TAG);
+EXCEPTION
+  WHEN SQLSTATE 'AU001' THEN RAISE;
+  WHEN OTHERS THEN PERFORM audit.not_captured(TG_TAG, SQLERRM);
 END $$;
 CREATE OR REPLACE FUNCTION audit.ddl_rewrite() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM audit.before_rewrite(current_user, TG_TAG);
+EXCEPTION
+  WHEN SQLSTATE 'AU001' THEN RAISE;
+  WHEN OTHERS THEN PERFORM audit.not_captured(TG_TAG, SQLERRM);
 END $$;
 
 CREATE OR REPLACE FUNCTION audit.add_ddl(
@@ -29,40 +45,53 @@ CREATE OR REPLACE FUNCTION audit.after_ddl(caller name, tag text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   done record;
-  seen oid[] := '{}';
+  touched oid[] := '{}';
+  published oid[];
 BEGIN
   IF audit.is_ours(caller) THEN
     RETURN;
   END IF;
+  published := ARRAY(SELECT relid FROM audit.published_state WHERE present);
   FOR done IN
-    SELECT DISTINCT ON (c.classid, c.objid, c.objsubid) c.classid, c.objid, c.object_type, c.schema_name, c.object_identity, c.command_tag,
-           CASE WHEN c.classid = 'pg_class'::regclass AND r.relkind IN ('r', 'p') THEN c.objid
-                WHEN c.classid = 'pg_trigger'::regclass THEN t.tgrelid
-                WHEN c.classid = 'pg_class'::regclass AND r.relkind IN ('i', 'I') THEN i.indrelid END AS relid
+    SELECT DISTINCT r.oid AS relid, c.command_tag ~ '^(CREATE TABLE|SELECT INTO)' AS is_new
     FROM pg_event_trigger_ddl_commands() c
-    LEFT JOIN pg_class r ON c.classid = 'pg_class'::regclass AND r.oid = c.objid
-    LEFT JOIN pg_index i ON i.indexrelid = r.oid
     LEFT JOIN pg_trigger t ON c.classid = 'pg_trigger'::regclass AND t.oid = c.objid
-    WHERE NOT c.in_extension AND coalesce(c.schema_name, '') !~ '^pg_(temp|toast)'
+    LEFT JOIN pg_index i ON c.classid = 'pg_class'::regclass AND i.indexrelid = c.objid
+    JOIN pg_class r ON r.oid = coalesce(t.tgrelid, i.indrelid, c.objid) AND r.relkind IN ('r', 'p') AND r.relpersistence <> 't'
+    WHERE c.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass) AND NOT c.in_extension
   LOOP
-    seen := seen || done.relid;
-    -- A rename, a new schema, a partition that leaves: the entry goes along with the table.
-    IF done.classid = 'pg_class'::regclass AND done.relid IS NOT NULL THEN
-      PERFORM audit.follow(caller, done.relid, tag);
-    END IF;
-    PERFORM audit.add_ddl(
-      caller, 'ddl_command_end', done.command_tag, done.object_type, done.schema_name, done.object_identity,
-      coalesce(done.relid, done.objid),
-      CASE WHEN done.relid IS NOT NULL AND EXISTS (
-        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.oid = done.relid AND n.nspname IN (SELECT t.schema_name FROM audit.tracked t UNION SELECT a.schema_name FROM audit.attached a))
-      THEN audit.columns_of(done.relid) END);
-    IF done.command_tag IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') AND done.relid IS NOT NULL THEN
+    touched := touched || done.relid;
+    IF done.is_new THEN
       PERFORM audit.new_table(caller, done.relid);
     END IF;
   END LOOP;
+  FOR done IN
+    SELECT a.relid FROM audit.attached a JOIN pg_class c ON c.oid = a.relid
+    WHERE NOT EXISTS (SELECT FROM audit.relation r WHERE (r.relid, r.schema_name, r.table_name) = (a.relid, a.schema_name, a.table_name))
+  LOOP
+    PERFORM audit.follow(caller, done.relid, tag);
+  END LOOP;
   PERFORM audit.attach(only_new => true);
-  PERFORM audit.inspect(caller, tag, seen);
+
+  -- Columns only of tables whose rows travel: for the vault they mean "have a shadow of this shape".
+  FOR done IN
+    SELECT DISTINCT c.objid AS relid, c.command_tag, c.object_type, c.schema_name, c.object_identity,
+           c.classid = 'pg_class'::regclass AND audit.is_published(c.objid) AS shaped
+    FROM pg_event_trigger_ddl_commands() c
+    WHERE NOT c.in_extension AND coalesce(c.schema_name, '') !~ '^pg_(temp|toast)'
+  LOOP
+    PERFORM audit.add_ddl(caller, 'ddl_command_end', done.command_tag, done.object_type, done.schema_name, done.object_identity,
+                          done.relid, CASE WHEN done.shaped THEN audit.columns_of(done.relid) END);
+  END LOOP;
+  -- A table that ATTACH PARTITION has brought along, of which the command itself names only the parent.
+  FOR done IN
+    SELECT r.* FROM audit.published_state s JOIN audit.relation r ON r.relid = s.relid
+    WHERE s.present AND s.relid <> ALL (published) AND s.relid <> ALL (touched)
+  LOOP
+    PERFORM audit.add_ddl(caller, 'ddl_command_end', tag, 'table', done.schema_name, done.relid::regclass::text, done.relid,
+                          audit.columns_of(done.relid));
+  END LOOP;
+  PERFORM audit.inspect(caller, tag, touched);
 END $$;
 
 -- An entry follows its table under another name; a partition that is detached stays tracked, as a table of its own.
@@ -74,10 +103,6 @@ DECLARE
   now_table text;
 BEGIN
   SELECT * INTO before FROM audit.attached WHERE relid = relation;
-  IF NOT FOUND OR EXISTS (SELECT FROM audit.relation r WHERE r.relid = relation AND (r.schema_name, r.table_name)
-                          = (before.schema_name, before.table_name)) THEN
-    RETURN;
-  END IF;
   SELECT n.nspname, c.relname INTO now_schema, now_table FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
   IF NOT EXISTS (SELECT FROM audit.relation r WHERE r.relid = relation) THEN
     INSERT INTO audit.tracked SELECT now_schema, now_table, guard, max_delete, max_update, columns, 'discovered'
@@ -166,7 +191,7 @@ BEGIN
   FOR gone IN
     WITH dropped AS MATERIALIZED (SELECT * FROM pg_event_trigger_dropped_objects()),
     known AS (
-      SELECT d.*, a.relid AS tracked_relid, format('%I.%I', a.schema_name, a.table_name) AS tracked_name,
+      SELECT d.*, a.relid AS tracked_relid, CASE WHEN a.relid IS NOT NULL THEN format('%I.%I', a.schema_name, a.table_name) END AS tracked_name,
              coalesce(t.guard, 'warn') AS guard
       FROM dropped d
       LEFT JOIN audit.attached a ON CASE
@@ -192,6 +217,8 @@ BEGIN
       AND object_type NOT IN ('index', 'toast table', 'default value', 'type', 'sequence', 'internal')
       AND (object_type <> 'table constraint' OR original) AND (object_type <> 'trigger' OR NOT address_names[3] ~ '^RI_')
   LOOP
+    -- What only goes along with its table is not told apart.
+    CONTINUE WHEN gone.kind IS NULL AND NOT gone.original AND gone.object_type IN ('trigger', 'publication relation', 'rule', 'policy');
     PERFORM audit.add_ddl(caller, 'sql_drop', tag, gone.object_type, gone.schema_name, gone.object_identity,
                           coalesce(gone.tracked_relid, gone.objid), NULL);
     IF gone.kind IS NOT NULL THEN

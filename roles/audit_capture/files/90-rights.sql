@@ -14,7 +14,7 @@ REVOKE EXECUTE ON FUNCTION audit.attach(boolean), audit.converge(jsonb), audit.b
 GRANT EXECUTE ON FUNCTION
   audit.write_context(name, text, oid, text), audit.changed_rows(oid, boolean),
   audit.judge_rows(name, text, oid, bigint, text, bigint, text), audit.judge_truncate(name, oid, text),
-  audit.after_ddl(name, text), audit.after_drop(name, text), audit.before_rewrite(name, text), audit.ask_the_vault() TO PUBLIC;
+  audit.after_ddl(name, text), audit.after_drop(name, text), audit.before_rewrite(name, text), audit.not_captured(text, text), audit.ask_the_vault() TO PUBLIC;
 
 -- After pgaudit's, which so name the objects even of what is refused here.
 CREATE EVENT TRIGGER zz_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit.ddl_end();

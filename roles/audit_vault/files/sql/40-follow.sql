@@ -226,14 +226,9 @@ BEGIN
     END IF;
   ELSIF NEW.event = 'ddl_command_end' AND jsonb_typeof(NEW.columns) = 'array' THEN
     name := parse_ident(NEW.object_name);
-    -- What is unknown and not new here comes with production's catalog, once it is published.
-    IF NEW.tag NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') AND NOT EXISTS (
-      SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.valid_to IS NULL) THEN
-      RETURN NULL;
-    END IF;
-    -- A table that is made here is in the publication from its first row; one that is made with rows must be copied.
+    -- A table that is made here is in the publication from its first row; any other that is unknown must be copied.
     PERFORM vault.shape(name[1], name[2], NEW.relid, NEW.columns,
-      CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' WHEN NEW.tag IN ('CREATE TABLE AS', 'SELECT INTO') THEN 'i' END::"char", NEW.id);
+      CASE WHEN NEW.tag = 'CREATE TABLE' THEN 'r' ELSE 'i' END::"char", NEW.id);
   END IF;
   RETURN NULL;
 EXCEPTION WHEN OTHERS THEN
