@@ -254,6 +254,13 @@ def test_attempts(fields, text, verdict):
     assert [each.verdict for each in attempts(found, lambda _: "E1")] == ([verdict] if verdict else [])
 
 
+def test_an_incident_of_very_many_transactions_stays_a_page():
+    many = [transaction(tx=number, xid=number, ctx=None, db_user="dana") for number in range(1, 1001)]
+    report = build(material(*many, session_lines=[line(**AUDITED)]))
+    assert len(report.transactions) == 200 and report.changes[0]["rows"] == 100_000
+    assert report.notes == ("1000 transactions, of which the first 200 are told one by one",)
+
+
 @pytest.mark.parametrize(
     ("said", "kind"),
     [

@@ -43,7 +43,7 @@ def attempts(material: Material, note: Callable[[Line], str]) -> tuple[Attempt, 
     """Attempts near the incident, in order of time."""
     tables = {change.table_name for change in material.changes}
     lines = [*material.session_lines, *material.alarm_lines, *material.pooler_lines]
-    return among(lines, material.neighbours + material.transactions, tables, note)
+    return among(lines, material.neighbours + material.transactions[:200], tables, note)
 
 
 def among(

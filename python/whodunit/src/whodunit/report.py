@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,9 @@ _TAMPERING = tuple(
 )
 
 
+MOST = 200  # transactions that are told one by one; the counts and the undo take all
+
+
 class Records:
     """Evidence in the order in which it is first used."""
 
@@ -56,8 +60,12 @@ def build(material: Material) -> Report:
     """The report of one incident."""
     records = Records()
     first = material.transactions[0]
-    own = {each.tx: lines_of(each, material.session_lines) for each in material.transactions}
-    lines = [line for each in material.transactions for line in own[each.tx]]
+    told = material.transactions[:MOST]
+    rows: Counter[int] = Counter()
+    for change in material.changes:
+        rows[change.tx] += change.rows
+    own = {each.tx: lines_of(each, material.session_lines) for each in told}
+    lines = [line for each in told for line in own[each.tx]]
     answers = (
         *who(material, first, lines, records),
         *when(material, lines, records),
@@ -72,9 +80,9 @@ def build(material: Material) -> Report:
         answers=answers,
         changes=tuple(rows_changed(material)),
         samples=tuple(material.samples),
-        transactions=tuple(_transaction(each, material) for each in material.transactions),
+        transactions=tuple(_transaction(each, material, rows) for each in told),
         definitions=tuple(material.definitions),
-        timeline=tuple(_timeline(material, lines, records)),
+        timeline=tuple(_timeline(material, lines, rows, records)),
         attempts=tried,
         findings=tuple(_findings(material)),
         gaps=tuple(
@@ -102,9 +110,8 @@ def _title(material: Material, answers: Sequence[Answer]) -> str:
     return f"{rows:,} {'row' if rows == 1 else 'rows'} {verb} {tables[0]}{more} by {by}"
 
 
-def _transaction(each: Transaction, material: Material) -> dict[str, Any]:
+def _transaction(each: Transaction, material: Material, rows: Counter[int]) -> dict[str, Any]:
     context = material.contexts[each.tx]
-    changes = [change for change in material.changes if change.tx == each.tx]
     return {
         "id": each.id,
         "xid": each.xid,
@@ -119,11 +126,11 @@ def _transaction(each: Transaction, material: Material) -> dict[str, Any]:
         "user": context.trusted("uid"),
         "reason": each.reason,
         "statement": each.statement,
-        "rows": sum(change.rows for change in changes),
+        "rows": rows[each.tx],
     }
 
 
-def _timeline(material: Material, lines: Sequence[Line], records: Records) -> list[Event]:
+def _timeline(material: Material, lines: Sequence[Line], rows: Counter[int], records: Records) -> list[Event]:
     events = [
         *(Event(line.at, "login", line.message, records.add(line)) for line in material.login_lines),
         *(
@@ -148,10 +155,7 @@ def _timeline(material: Material, lines: Sequence[Line], records: Records) -> li
             for line in material.request_lines
         ),
         *(Event(each.at, "ddl", f"{each.tag} {each.object_type} {each.object_name}") for each in material.definitions),
-        *(
-            Event(each.commit_at, "commit", f"{each.id}: {_transaction(each, material)['rows']} rows")
-            for each in material.transactions[:100]
-        ),
+        *(Event(each.commit_at, "commit", f"{each.id}: {rows[each.tx]} rows") for each in material.transactions[:100]),
     ]
     return sorted(set(events), key=lambda each: (each.at, each.source, each.text))
 
@@ -164,7 +168,7 @@ def _of_persons(material: Material) -> list[Line]:
 
 def _findings(material: Material) -> list[Finding]:
     found = list(material.findings)
-    for each in material.transactions:
+    for each in material.transactions[:MOST]:
         context = material.contexts[each.tx]
         if context.trust is Trust.FORGED:
             found.append(Finding(each.commit_at, "context_forged", "critical", f"{each.id}: {context.why}", each.tx))
@@ -205,8 +209,13 @@ def missing_lines(lines: Sequence[Line]) -> list[Gap]:
 
 
 def _notes(material: Material) -> list[str]:
-    return [
-        f"{state.name}: {state.detail or state.state}; answers that only it can confirm are graded lower"
-        for state in material.sources
-        if state.state != "answered" or state.detail
+    """What the page leaves out, and where values are that no undo brings."""
+    notes = []
+    if len(material.transactions) > MOST:
+        notes.append(f"{len(material.transactions)} transactions, of which the first {MOST} are told one by one")
+    notes += [
+        f"{each.object_name} was rewritten by {each.tag}: its old values are in the vault's archive, not in the undo"
+        for each in material.definitions
+        if each.event == "table_rewrite"
     ]
+    return notes
