@@ -93,8 +93,6 @@ def test_the_undo_is_itself_undone(host):
     after = checksums(host)
     ask(host, "undo", wiped, "--apply", user="postgres")
     settle(host)
-    last = json.loads(ask(host, "list", "--since", "1h").splitlines()[0] and ask(host, "table", "Game", "--json"))
-    assert last["incident"] == wiped
     reason = f"undo of {wiped}"
     xid = psql(host, f"SELECT xid FROM vault.transactions WHERE reason = '{reason}'", "vault", 5433)
     ask(host, "undo", f"{wiped.partition('-')[0]}-x{xid}", "--apply", user="postgres")
