@@ -331,6 +331,7 @@ def test_every_finished_transaction_is_sealed_and_anchored(host):
     newest = ask(host, "SELECT max(tx) FROM vault.history")
     until(lambda: int(ask(host, "SELECT vault.horizon()")) > int(newest))
     assert ask(host, "SELECT count(*) FROM vault.broken_seals()") == "0"
+    assert ask(host, "SELECT bool_and(octet_length(leaves) >= 32 * rows) FROM vault.seal") == "t"
     seals = table(host, "SELECT n, encode(root, 'hex') AS root FROM vault.seal ORDER BY n")
     until(lambda: len(host.file(ANCHORS).content_string.splitlines()) >= len(seals))
     anchors = [json.loads(line) for line in host.file(ANCHORS).content_string.splitlines()]

@@ -40,13 +40,11 @@ BEGIN
   IF pg_catalog.current_setting('audit.noted', true) IS DISTINCT FROM audit_xid THEN
     PERFORM audit.write_context(current_user, TG_OP, TG_RELID, TG_ARGV[0]);
   END IF;
-  IF TG_OP <> 'INSERT' THEN
-    audit_xid := pg_catalog.concat(audit_xid, ' ');
-    IF pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), audit_xid) IS NOT TRUE THEN
-      audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
-        audit_xid, pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID), ' ',
-        pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)), false);
-    END IF;
+  IF TG_OP <> 'INSERT'
+     AND pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), pg_catalog.concat(audit_xid, ' ')) IS NOT TRUE THEN
+    audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
+      audit_xid, ' ', pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID), ' ',
+      pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)), false);
   END IF;
   RETURN NULL;
 END $$;
@@ -59,12 +57,10 @@ BEGIN
   IF pg_catalog.current_setting('audit.noted', true) IS DISTINCT FROM audit_xid THEN
     PERFORM audit.write_context(current_user, TG_OP, TG_RELID, TG_ARGV[0]);
   END IF;
-  IF TG_OP <> 'INSERT' THEN
-    audit_xid := pg_catalog.concat(audit_xid, ' ');
-    IF pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), audit_xid) IS NOT TRUE THEN
-      audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
-        audit_xid, audit.changed_rows(TG_RELID, true), ' ', audit.changed_rows(TG_RELID, false)), false);
-    END IF;
+  IF TG_OP <> 'INSERT'
+     AND pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), pg_catalog.concat(audit_xid, ' ')) IS NOT TRUE THEN
+    audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
+      audit_xid, ' ', audit.changed_rows(TG_RELID, true), ' ', audit.changed_rows(TG_RELID, false)), false);
   END IF;
   RETURN NULL;
 END $$;

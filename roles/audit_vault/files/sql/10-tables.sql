@@ -88,8 +88,7 @@ CREATE TABLE IF NOT EXISTS vault.seal (
   n bigint PRIMARY KEY, prev_root bytea, root bytea NOT NULL, first_id bigint, last_id bigint, rows bigint NOT NULL,
   horizon_xid bigint NOT NULL, lsn pg_lsn, at timestamptz NOT NULL DEFAULT clock_timestamp(), counts jsonb NOT NULL
 );
--- The batch's leaves one after the other, without the first. Nobody has to trust them: their root is anchored. With them
--- whodunit verify names the record, not only the batch. NULL where there are more than five million.
+-- 32 bytes a record, whose root is anchored: they name the record that was changed.
 ALTER TABLE vault.seal ADD COLUMN IF NOT EXISTS leaves bytea;
 ALTER TABLE vault.seal ALTER COLUMN leaves SET STORAGE EXTERNAL;
 -- What the sealer counted, so that a question about 10 million rows reads a few.

@@ -69,4 +69,4 @@ GRANT USAGE ON SCHEMA vault, audit TO vault_reader;
 GRANT USAGE ON SCHEMA vault_archive TO vault_investigator;
 GRANT SELECT ON vault.transactions, vault.changes, vault.finding, vault.audit_log, vault.relation, vault.epoch, vault.gap,
   vault.seal, vault.sealed_change, vault.sealed_transaction, audit.context, audit.ddl, audit.finding, audit.heartbeat TO vault_reader;
-GRANT SELECT ON vault.history TO vault_investigator;
+GRANT SELECT ON vault.history, vault.leaf_text TO vault_investigator;

@@ -166,7 +166,7 @@ DECLARE
   f regprocedure;
 BEGIN
   FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'vault'::regnamespace
-           AND p.proname NOT IN ('decrypt', 'horizon', 'commit_at', 'xid_of', 'as_json', 'canonical', 'leaf', 'leaves', 'digests', 'merkle', 'root', 'broken_seals') LOOP
+           AND p.proname NOT IN ('decrypt', 'horizon', 'commit_at', 'xid_of', 'as_json', 'canonical', 'leaf', 'leaves', 'merkle', 'root', 'leaf_hashes', 'broken_seals') LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
   END LOOP;
 END
