@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def source_tree(root: str) -> list[dict[str, str]]:
-    """Files of a package's source below `root` as `[{path, content}]`, in order; what running it left behind stays out."""
+    """Files of a package's source below `root` as `[{path, content}]`; what running it left behind stays out."""
     folder = Path(root)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return [

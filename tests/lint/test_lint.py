@@ -29,13 +29,14 @@ def shell_scripts() -> list[str]:
     ]
 
 
+TYPED = ("module_utils/*.py", "python/*.py")
 LINTERS = {
     "yamllint": lambda: ["yamllint", "--strict", *tracked("*.yml", "*.yaml", ".yamllint", ".ansible-lint")],
     "ruff": lambda: ["ruff", "check", "--no-cache", "."],
     "ruff-format": lambda: ["ruff", "format", "--no-cache", "--check", "."],
     "shellcheck": lambda: ["shellcheck", *shell_scripts()],
-    "bandit": lambda: ["bandit", "--quiet", "--severity-level", "low", *tracked("library/*.py", "module_utils/*.py", "python/*.py")],
-    "mypy": lambda: ["mypy", "--cache-dir=/dev/null", *tracked("filter_plugins/*.py", "module_utils/*.py", "python/*.py")],
+    "bandit": lambda: ["bandit", "--quiet", "--severity-level", "low", *tracked("library/*.py", *TYPED)],
+    "mypy": lambda: ["mypy", "--cache-dir=/dev/null", *tracked("filter_plugins/*.py", *TYPED)],
     "ansible-lint": lambda: ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
 }
 

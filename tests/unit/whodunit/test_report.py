@@ -254,6 +254,49 @@ def test_attempts(fields, text, verdict):
     assert [each.verdict for each in attempts(found, lambda _: "E1")] == ([verdict] if verdict else [])
 
 
+def test_an_incident_of_very_many_transactions_stays_a_page():
+    many = [transaction(tx=number, xid=number, ctx=None, db_user="dana") for number in range(1, 1001)]
+    report = build(material(*many, session_lines=[line(**AUDITED)]))
+    assert len(report.transactions) == 200 and report.changes[0]["rows"] == 100_000
+    assert report.notes == ("1000 transactions, of which the first 200 are told one by one",)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("statement: SET pgaudit.log = 'none'", "pgaudit_silenced"),
+        ("statement: select set_config('pgaudit.log', 'x', false)", "pgaudit_silenced"),
+        ("statement: SET session_replication_role = replica", "replica_role"),
+        ('statement: ALTER TABLE "User" DISABLE TRIGGER ALL', "trigger_disabled"),
+        ("statement: ALTER EVENT TRIGGER x DISABLE", "trigger_disabled"),
+        ("statement: SELECT set_config('audit.noted', '7', true)", "context_suppressed"),
+        ("statement: SELECT 1", None),
+    ],
+)
+def test_silencing_the_witnesses_is_a_finding(said, kind):
+    quiet = line(
+        "postgres", at=AT - timedelta(minutes=3), vxid="2/1", text=json.dumps({"message": said}), db_user="dana"
+    )
+    report = build(material(transaction(ctx=None, db_user="dana"), session_lines=[quiet]))
+    assert [each.kind for each in report.findings] == ([kind] if kind else [])
+    assert said in [each.text for each in report.timeline]
+
+
+def test_lines_that_are_missing_from_the_log_are_a_gap():
+    lines = [line(pg_line=str(number), text=f'{{"message": "{number}"}}', **AUDITED) for number in (1, 2, 5, 6)]
+    assert [each.text for each in build(material(session_lines=lines)).gaps] == [
+        f"lines 3 to 4 of session {SESSION} are not in Loki"
+    ]
+
+
+def test_logins_that_the_pooler_refused_are_attempts():
+    text = "2026 [1] WARNING C-0x1: db/app@198.51.100.7:5 pooler error: password authentication failed"
+    refused = line("pgbouncer", text=text, db_user="app", client_addr="198.51.100.7", client_port="5")
+    assert [each.verdict for each in build(material(pooler_lines=[refused])).attempts] == [
+        "login refused by the pooler"
+    ]
+
+
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07 [bold red]markup[/]"
     " <script>alert(1)</script> \u202egnp.exe \x9b31m\r\n\x00\x7f{{ 7*7 }} \ud800"

@@ -17,6 +17,7 @@ LIMIT = 100
 GUARD = "AUDIT-GUARD: "
 _EARLY = timedelta(milliseconds=100)  # a statement's audit line comes that much before its first trigger
 _ANALYZE = re.compile(r"\banalyze\b", re.IGNORECASE)
+_REFUSED = re.compile(r"login failed|authentication failed|auth failed|no such user|not allowed", re.IGNORECASE)
 _HARMFUL = re.compile(
     r"\b(delete|update|truncate|drop|alter|merge|grant|revoke|session_replication_role|disable|do)\b", re.IGNORECASE
 )
@@ -41,8 +42,8 @@ def lines_of(transaction: Transaction, lines: Iterable[Line]) -> list[Line]:
 def attempts(material: Material, note: Callable[[Line], str]) -> tuple[Attempt, ...]:
     """Attempts near the incident, in order of time."""
     tables = {change.table_name for change in material.changes}
-    lines = [*material.session_lines, *material.alarm_lines]
-    return among(lines, material.neighbours + material.transactions, tables, note)
+    lines = [*material.session_lines, *material.alarm_lines, *material.pooler_lines]
+    return among(lines, material.neighbours + material.transactions[:200], tables, note)
 
 
 def among(
@@ -79,6 +80,8 @@ def among(
 def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str, str]], tables: set[str]) -> str:
     """Why the line counts as an attempt; empty when it does not."""
     transaction = (line.get("pg_session_id"), line.get("vxid"))
+    if line.job == "pgbouncer":
+        return "login refused by the pooler" if _REFUSED.search(line.text) else ""
     guard = guard_of(line)
     if guard is not None:
         return "" if guard.get("verdict") == "allowed" else f"guard: {guard.get('verdict', 'unknown')}"

@@ -154,9 +154,11 @@ def _ask_jaeger(material: Material, jaeger: Jaeger) -> None:
 
 
 def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) -> None:
-    sessions = sorted({each.pg_session_id for each in material.transactions if each.pg_session_id})
-    for session in sessions[:20]:
-        material.session_lines += loki.session(session, begin - INGEST, end + INGEST)
+    sessions = {each.pg_session_id: each.db_user for each in material.transactions if each.pg_session_id}
+    for session, role in sorted(sessions.items())[:20]:
+        # What a person did before belongs to the story; on a pooled connection it was somebody else.
+        before = INGEST if role in material.pooled_roles else AROUND
+        material.session_lines += loki.session(session, begin - before, end + INGEST)
         material.login_lines += loki.login(session)
     material.pooler_lines = loki.pooler(begin - AROUND, end + INGEST)
     asked: set[tuple[str | None, str | None]] = set()

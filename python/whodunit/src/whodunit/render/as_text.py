@@ -64,6 +64,7 @@ def _parts(report: Report) -> list[RenderableType]:
         ),
         ("Findings", [f"{utc(f.at)}  {f.severity} {f.kind}: {short(f.text, 160)}" for f in report.findings]),
         ("Silence and gaps", [f"{utc(g.since)} to {utc(g.until)}  {g.source}: {g.text}" for g in report.gaps]),
+        ("Notes", list(report.notes)),
         ("Sources", [f"{s.name}: {s.state}{f' ({s.detail})' if s.detail else ''}" for s in report.sources]),
         ("Evidence", [f"{e.id}  {e.source}  {utc(e.at)}  sha256 {e.sha256}" for e in report.evidence]),
     ]

@@ -182,7 +182,7 @@ class Vault:
             if sessions:
                 cursor.execute(
                     "SELECT tx FROM audit.context WHERE pg_session_id = ANY(%s) AND at BETWEEN %s"
-                    " AND %s ORDER BY at LIMIT 5000",
+                    " AND %s ORDER BY at LIMIT 50000",
                     (sessions, begin, end),
                 )
                 found.update(row[0] for row in cursor)
@@ -190,7 +190,7 @@ class Vault:
             if correlations:
                 cursor.execute(
                     "SELECT tx FROM audit.context WHERE tx >= %s AND at BETWEEN %s AND %s AND"
-                    ' substring(ctx FROM \'"cid": ?"([0-9a-f]+)"\') = ANY(%s) ORDER BY at LIMIT 5000',
+                    ' substring(ctx FROM \'"cid": ?"([0-9a-f]+)"\') = ANY(%s) ORDER BY at LIMIT 50000',
                     (self._first_tx(begin), begin, end, correlations),
                 )
                 found.update(row[0] for row in cursor)
