@@ -47,6 +47,10 @@ molecule: bootstrap  ## one scenario: make molecule ROLE=pgbouncer
 	@images/build.py --load host
 	@molecule test --scenario-name $(ROLE)
 
+.PHONY: drill
+drill: bootstrap  ## wipe the demo in every way and ask whodunit; CASE=05 for one; the last case destroys production
+	@pytest -v tests/drill $(if $(CASE),-k 'case[$(CASE)]')
+
 .PHONY: bench
 bench: bootstrap  ## benchmarks: make bench BENCH=pgbouncer
 	@bench/$(BENCH)/run

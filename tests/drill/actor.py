@@ -1,7 +1,8 @@
-"""Runs on production's host, its text handed to `python3 -c`: sessions that do what a case says, one step after the other.
+"""Runs on production's host, its text handed to `python3 -c`: sessions do what a case says, one step after the other.
 
-Standard input: {"sessions": {name: {host, port, dbname, user, password, as, application_name}}, "steps": [{session, sql,
-parameters, begin, commit}]}. Standard output: one answer a step: {"xid": number or null, "rows": count, "error": text}.
+Standard input: {"sessions": {name: {host, port, dbname, user, password, as, application_name}}, "steps": [{session,
+sql: [[text, parameters]], whole, rollback}]}; `whole`: one transaction. Standard output, a step: {"xid": number or null, "rows":
+count, "error": text}.
 Sessions stay open over all steps, so steps of two sessions can be interleaved on one pooled server connection.
 """
 
@@ -17,7 +18,7 @@ import psycopg2
 
 def connect(name: str, given: dict):
     """A connection; over the socket as the operating system's user that PostgreSQL's peer rule asks for."""
-    parameters = {key: given[key] for key in ("host", "port", "dbname", "user", "password", "options") if given.get(key)}
+    parameters = {key: given[key] for key in ("host", "port", "dbname", "user", "password") if given.get(key)}
     parameters["application_name"] = given.get("application_name", f"drill {name}")
     parameters["connect_timeout"] = 10
     os_user = given.get("as")
@@ -32,22 +33,22 @@ def connect(name: str, given: dict):
 
 
 def run(connection, step: dict) -> dict:
-    """One step. Without `begin` and `commit` every statement is a transaction of its own; its xid is asked inside it."""
+    """One step; the transaction's number is asked inside it, once it has written."""
     answer: dict = {"xid": None, "rows": None, "error": None}
     with connection.cursor() as cursor:
         try:
-            if step.get("begin") or step.get("whole"):
+            if step.get("whole"):
                 cursor.execute("BEGIN")
             for sql, parameters in step["sql"]:
                 cursor.execute(sql, parameters)
                 answer["rows"] = cursor.rowcount
-            if step.get("whole") or step.get("commit"):
+            if step.get("whole"):
                 cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
                 answer["xid"] = cursor.fetchone()[0]
                 cursor.execute("ROLLBACK" if step.get("rollback") else "COMMIT")
         except psycopg2.Error as error:
             answer["error"] = str(error).strip()
-            if step.get("whole") or step.get("commit"):
+            if step.get("whole"):
                 cursor.execute("ROLLBACK")
     return answer
 

@@ -18,6 +18,20 @@ ACTOR = (HERE / "actor.py").read_text(encoding="utf-8")
 PROD, WATCH = "tovplay-prod", "tovplay-watch"
 DATABASE = "TovPlay"
 
+# Runs on production's host: every ordinary table of the two schemas.
+CHECKSUMS = """
+import json, psycopg2
+c = psycopg2.connect(dbname="TovPlay", host="/var/run/postgresql", options="-c timezone=UTC").cursor()
+c.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname <> 'alembic_version'"
+          " AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'drill'))")
+found = {}
+for (name,) in c.fetchall():
+    c.execute("SELECT count(*) || ' ' || coalesce(md5(string_agg(j, E'\\n' ORDER BY j)), '')"
+              " FROM (SELECT to_jsonb(t)::text FROM " + name + " AS t) AS rows (j)")
+    found[name] = c.fetchone()[0]
+print(json.dumps(found))
+"""
+
 
 @dataclass
 class Answered:
@@ -90,20 +104,8 @@ class Drill:
         return {**step, "sql": sql}
 
     def checksums(self) -> dict[str, str]:
-        """Rows and digest of every table of the application, by name."""
-        tables = """
-            SELECT string_agg(format(
-                     'SELECT %L AS name, count(*) || '' '' || coalesce(md5(string_agg(t::text, E''\\n'' ORDER BY t::text)), '''')'
-                     || ' AS digest FROM %s AS t', c.oid::regclass, c.oid::regclass), ' UNION ALL ')
-            FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-            WHERE relkind = 'r' AND (nspname = 'drill' OR nspname = 'public') AND relname <> 'alembic_version'
-        """
-        script = f"""
-import json, psycopg2
-c = psycopg2.connect(dbname={DATABASE!r}, host="/var/run/postgresql", options="-c timezone=UTC").cursor()
-c.execute({tables!r}); q = c.fetchone()[0]; c.execute(q); print(json.dumps(dict(c.fetchall())))
-"""
-        command = ["docker", "exec", "--user=postgres", PROD, "python3", "-c", script]
+        """Rows and digest of every table, by name; as JSON, since a column that comes back stands last."""
+        command = ["docker", "exec", "--user=postgres", PROD, "python3", "-c", CHECKSUMS]
         return json.loads(subprocess.check_output(command, text=True))
 
     def whodunit(self, *arguments: str, check: bool = True) -> str:
@@ -114,6 +116,17 @@ c.execute({tables!r}); q = c.fetchone()[0]; c.execute(q); print(json.dumps(dict(
         if check:
             assert done.returncode == 0, f"whodunit {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def vault(self, sql: str) -> str:
+        """As the vault's own superuser, who is not trusted either."""
+        command = ["docker", "exec", "--user=postgres", WATCH, "psql", "-p", "5433", "-qAtc", sql, "vault"]
+        return subprocess.check_output(command, text=True).strip()
+
+    def destroy_production(self) -> None:
+        """Nothing of it can answer any more; make up builds it anew."""
+        gone = "systemctl kill --signal=KILL postgresql@15-main && rm -rf /var/lib/postgresql/15/main"
+        subprocess.check_call(["docker", "exec", PROD, "sh", "-c", gone])
+        subprocess.check_call(["docker", "stop", "--time=2", PROD], stdout=subprocess.DEVNULL)
 
     def answer(self, question: list[str], complete: Any, timeout: float = 40) -> tuple[dict, str, float]:
         """Ask until the answer is complete: the report as data and as text, and the seconds that it took."""
