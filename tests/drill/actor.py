@@ -1,8 +1,8 @@
 """Runs on production's host, its text handed to `python3 -c`: sessions do what a case says, one step after the other.
 
 Standard input: {"sessions": {name: {host, port, dbname, user, password, as, application_name}}, "steps": [{session,
-sql: [[text, parameters]], whole, rollback}]}; `whole`: one transaction. Standard output, a step: {"xid": number or null, "rows":
-count, "error": text}.
+sql: [[text, parameters]], whole, rollback}]}; `whole`: one transaction. Standard output: a list with one answer a step,
+{"xid": number or null, "rows": count, "error": text}.
 Sessions stay open over all steps, so steps of two sessions can be interleaved on one pooled server connection.
 """
 
