@@ -84,10 +84,11 @@ def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str,
         return "login refused by the pooler" if _REFUSED.search(line.text) else ""
     guard = guard_of(line)
     if guard is not None:
-        return "" if guard.get("verdict") == "allowed" else f"guard: {guard.get('verdict', 'unknown')}"
+        let_through = guard.get("verdict") == "allowed" or (guard.get("verdict") == "warned" and transaction in committed)
+        return "" if let_through else f"guard: {guard.get('verdict', 'unknown')}"
     statement = line.get("statement")
     if line.get("level") in ("ERROR", "FATAL", "PANIC"):
-        if line.get("level") == "FATAL" and "authentication failed" in line.message:
+        if line.get("sqlstate") in ("28000", "28P01"):  # invalid authorization, invalid password
             return "login refused"
         return f"failed ({line.get('sqlstate') or 'error'})" if _HARMFUL.search(statement) else ""
     if not line.get("audit_class") or transaction in committed or explained(line):

@@ -97,7 +97,7 @@ def _output(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @_output
 @click.pass_obj
-def last(config: Config, **options: Any) -> None:
+def last(config: Config, /, **options: Any) -> None:
     """The most destructive incident of late: a wipe counts a tenth for every six hours of its age."""
     _report(config, options, {})
 
@@ -106,7 +106,7 @@ def last(config: Config, **options: Any) -> None:
 @click.argument("name")
 @_output
 @click.pass_obj
-def table(config: Config, name: str, **options: Any) -> None:
+def table(config: Config, /, name: str, **options: Any) -> None:
     """The same, of one table: User or public.User."""
     _report(config, options, {"table": name.replace('"', "")})
 
@@ -115,7 +115,7 @@ def table(config: Config, name: str, **options: Any) -> None:
 @click.argument("name")
 @_output
 @click.pass_obj
-def user(config: Config, name: str, **options: Any) -> None:
+def user(config: Config, /, name: str, **options: Any) -> None:
     """The same, of one application user (id) or database role."""
     _report(config, options, {"user": name})
 
@@ -124,7 +124,7 @@ def user(config: Config, name: str, **options: Any) -> None:
 @click.argument("identifier")
 @_output
 @click.pass_obj
-def trace(config: Config, identifier: str, **options: Any) -> None:
+def trace(config: Config, /, identifier: str, **options: Any) -> None:
     """The same, of one trace, correlation id or incident."""
     if _ID.fullmatch(identifier):
         _report(config, options, {}, identifier)
@@ -185,7 +185,7 @@ def attempts_(config: Config, since: datetime, until: datetime, as_data: bool) -
 @click.option("--to", "target", help="Connection string of production, else the file's.")
 @click.option("--json", "as_data", is_flag=True)
 @click.pass_obj
-def undo(config: Config, **options: Any) -> None:
+def undo(config: Config, /, **options: Any) -> None:
     """Take an incident back: first the plan, with --apply the deed, in one transaction that can be undone itself."""
     with _Sources(config) as sources:
         name, group = _selected(sources, options)

@@ -34,7 +34,8 @@ from whodunit.sources.jaeger import Jaeger
 from whodunit.sources.loki import LIMIT, Loki
 from whodunit.sources.vault import Vault
 
-AROUND = timedelta(minutes=15)  # attempts and findings that far from the incident are told with it
+AROUND = timedelta(minutes=15)  # attempts and findings that long before the incident are told with it
+AFTER = timedelta(minutes=1)  # and that long after: a report is final then, and every finding has been raised
 INGEST = timedelta(seconds=5)  # a line's time and its commit differ by that much at most
 
 
@@ -107,7 +108,7 @@ def gather(
     end = max(each.commit_at for each in group)
     material.changes = vault.changes(txs)
     material.definitions = vault.definitions(txs)
-    material.findings = vault.findings(txs, begin - AROUND, end + AROUND)
+    material.findings = vault.findings(txs, begin - AROUND, end + AFTER)
     material.gaps = vault.gaps(begin - AROUND, end)
     try:
         material.samples = vault.samples(material.changes)
@@ -167,9 +168,9 @@ def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) ->
         asked.add((context.claimed("cid"), trace_id(context.claims)))
     for correlation, trace in sorted(asked, key=str)[:20]:
         material.request_lines += loki.request(
-            correlation, trace, begin - timedelta(minutes=2), end + timedelta(minutes=2)
+            correlation, trace, begin - timedelta(minutes=2), end + AFTER
         )
-    material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AROUND)
+    material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AFTER)
 
 
 def _grouped(
