@@ -84,8 +84,9 @@ def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str,
         return "login refused by the pooler" if _REFUSED.search(line.text) else ""
     guard = guard_of(line)
     if guard is not None:
-        let_through = guard.get("verdict") == "allowed" or (guard.get("verdict") == "warned" and transaction in committed)
-        return "" if let_through else f"guard: {guard.get('verdict', 'unknown')}"
+        verdict = guard.get("verdict", "unknown")
+        happened = verdict == "allowed" or (verdict == "warned" and transaction in committed)
+        return "" if happened else f"guard: {verdict}"
     statement = line.get("statement")
     if line.get("level") in ("ERROR", "FATAL", "PANIC"):
         if line.get("sqlstate") in ("28000", "28P01"):  # invalid authorization, invalid password

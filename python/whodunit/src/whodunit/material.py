@@ -167,9 +167,7 @@ def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) ->
         context = material.contexts[transaction.tx]
         asked.add((context.claimed("cid"), trace_id(context.claims)))
     for correlation, trace in sorted(asked, key=str)[:20]:
-        material.request_lines += loki.request(
-            correlation, trace, begin - timedelta(minutes=2), end + AFTER
-        )
+        material.request_lines += loki.request(correlation, trace, begin - timedelta(minutes=2), end + AFTER)
     material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AFTER)
 
 

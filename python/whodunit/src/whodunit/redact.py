@@ -66,4 +66,5 @@ def _said(text: str) -> str:
         return text
     if not isinstance(found, dict):
         return text
-    return "\n".join(str(found.get(key, "")) for key in ("message", "detail", "hint", "statement", "context", "internal_query"))
+    said = ("message", "detail", "hint", "statement", "context", "internal_query")
+    return "\n".join(str(found.get(key, "")) for key in said)
