@@ -16,7 +16,7 @@ HOSTS = {"tovplay-prod", "tovplay-watch"}
 
 # Goals on an idle machine with two cores; the gate leaves half as much again for one that others use too. What was
 # measured is printed, and published in docs/benchmarks.md.
-SECOND_RUN_SECONDS = 60
+SECOND_RUN_SECONDS = 120  # all roles; the foundation alone: 60
 ONE_ROLE_SECONDS = 10
 BUSY = 1.5
 
