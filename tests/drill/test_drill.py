@@ -60,7 +60,7 @@ def check_report(case: dict, drill: Drill, one: Answered, xid: str, since: str) 
             and witnessed
         )
 
-    epoch = drill.whodunit("list", "--since", "1h").split("-")[0].strip() or "e1"
+    epoch = "e" + drill.vault("SELECT vault.current_epoch()")
     # Without a context the vault does not know production's number of the transaction.
     question = [*case["ask"], "--since", since] if case.get("ask") else ["trace", f"{epoch}-x{xid}"]
     report, one.report, one.seconds = drill.answer(question, complete)

@@ -134,8 +134,9 @@ class Keeper:
 
     def sync(self, vault: Any, production: Any) -> Iterator[str]:
         """Brings shadows, subscription and epoch to what production is now; yields what it does."""
-        there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
+        # The vault first: asked the other way round, what is applied in between looks like a production that was set back.
         here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
+        there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
         reason = new_epoch_reason(there, here, last_anchor(self.settings.anchors))
         if reason:
             yield f"epoch {here['epoch'] + 1}: {reason}"
