@@ -134,7 +134,7 @@ class Keeper:
 
     def sync(self, vault: Any, production: Any) -> Iterator[str]:
         """Brings shadows, subscription and epoch to what production is now; yields what it does."""
-        # The vault first: asked the other way round, what is applied in between looks like a production that was set back.
+        # The vault first: else what is applied in between makes production look as if it had been set back.
         here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
         there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
         reason = new_epoch_reason(there, here, last_anchor(self.settings.anchors))
