@@ -157,7 +157,8 @@ def _timeline(material: Material, lines: Sequence[Line], rows: Counter[int], rec
         *(Event(each.at, "ddl", f"{each.tag} {each.object_type} {each.object_name}") for each in material.definitions),
         *(Event(each.commit_at, "commit", f"{each.id}: {rows[each.tx]} rows") for each in material.transactions[:100]),
     ]
-    return sorted(set(events), key=lambda each: (each.at, each.source, each.text))
+    # By evidence at last: a set has no order that two runs share.
+    return sorted(set(events), key=lambda each: (each.at, each.source, each.text, each.evidence or ""))
 
 
 def _of_persons(material: Material) -> list[Line]:
