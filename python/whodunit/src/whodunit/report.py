@@ -190,7 +190,7 @@ def _findings(material: Material) -> list[Finding]:
             found.append(
                 Finding(line.at, kind, "critical", f"{line.get('db_user') or 'unknown'}: {line.message}", None)
             )
-    return sorted(set(found), key=lambda each: (each.at, each.kind, each.text))
+    return sorted(set(found), key=lambda each: (each.at, each.kind, each.text, each.severity, each.tx or 0))
 
 
 def missing_lines(lines: Sequence[Line]) -> list[Gap]:
