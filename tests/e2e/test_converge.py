@@ -14,11 +14,11 @@ from .conftest import ROOT, site
 
 HOSTS = {"tovplay-prod", "tovplay-watch"}
 
-# Goals on an idle machine with two cores; the gate leaves half as much again for one that others use too. What was
-# measured is printed, and published in docs/benchmarks.md.
+# Goals on an idle machine with two cores; the gate, against what gets slower by accident, leaves as much again for one that
+# others use, too. What was measured is printed, and published in docs/benchmarks.md.
 SECOND_RUN_SECONDS = 120  # all roles; the foundation alone: 60
 ONE_ROLE_SECONDS = 10
-BUSY = 1.5
+BUSY = 2.0
 
 
 def test_make_up_converges_both_hosts(demo):
