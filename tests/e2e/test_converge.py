@@ -14,8 +14,8 @@ from .conftest import ROOT, site
 
 HOSTS = {"tovplay-prod", "tovplay-watch"}
 
-# Goals on an idle machine with two cores; the gate, against what gets slower by accident, leaves as much again for one that
-# others use, too. What was measured is printed, and published in docs/benchmarks.md.
+# Goals on an idle machine with two cores; the gate is against what gets slower by accident and leaves as much again for
+# a machine that others use. What was measured is printed, and published in docs/benchmarks.md.
 SECOND_RUN_SECONDS = 120  # all roles; the foundation alone: 60
 ONE_ROLE_SECONDS = 10
 BUSY = 2.0
