@@ -53,6 +53,7 @@ def binary():
         cache = os.environ.get("TOVPLAY_CACHE", str(Path.home() / ".cache/tovplay"))
         path = Path(cache) / "bin" / name
         if not path.exists():
+            # make check runs before any image is built, too; make test builds them first and skips nothing here.
             pytest.skip(f"{path} is not built yet (make images)")
         return str(path)
 

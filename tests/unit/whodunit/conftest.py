@@ -156,6 +156,7 @@ def cluster() -> Iterator[str]:
     """The socket's directory of a running server."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
+        # make check installs no server; where there is none, the scenarios audit_vault and whodunit run the same SQL.
         pytest.skip(
             "no PostgreSQL server is installed here: what needs the vault's SQL is proven by"
             " molecule test -s audit_vault"
