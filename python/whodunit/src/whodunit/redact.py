@@ -7,9 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 
+from whodunit.attempts import GUARD
 from whodunit.grade import LEFT_OUT
 from whodunit.model import Line
 
+# Keys of PostgreSQL's JSON lines that hold what somebody said; of the others one is `user`, which is no table.
+_SAID = ("message", "statement", "detail", "context", "internal_query", "hint")
 _LITERAL = re.compile(r"'|\$[^0-9]")
 
 
@@ -26,8 +29,10 @@ class Redactor:
 
     def line(self, line: Line) -> Line:
         """The line without literals and parameters; its digest stays that of the original."""
-        if line.message.startswith("AUDIT-GUARD: ") or not self._concerns(_said(line.text)):
+        if line.message.startswith(GUARD):
             return line  # production's guard has left the literals out itself
+        if not self._concerns(_said(line.text)):
+            return line
         fields = dict(line.fields)
         if "statement" in fields:
             fields["statement"] = (
@@ -44,7 +49,7 @@ class Redactor:
             return self.statement(text)
         if not isinstance(found, dict):
             return LEFT_OUT
-        for name in ("message", "statement", "detail", "context", "internal_query", "hint"):
+        for name in _SAID:
             if isinstance(found.get(name), str):
                 cut = _LITERAL.search(found[name])
                 found[name] = found[name][: cut.start()] + LEFT_OUT if cut else found[name]
@@ -59,12 +64,9 @@ class Redactor:
 
 
 def _said(text: str) -> str:
-    """What a line says: PostgreSQL's own keys, of which one is `user`, name no table."""
+    """What a line says, without PostgreSQL's own keys."""
     try:
         found = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(found, dict):
-        return text
-    said = ("message", "detail", "hint", "statement", "context", "internal_query")
-    return "\n".join(str(found.get(key, "")) for key in said)
+    return "\n".join(str(found.get(name, "")) for name in _SAID) if isinstance(found, dict) else text

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import requests
 
+from whodunit.attempts import GUARD
 from whodunit.config import Config
 from whodunit.model import Line
 from whodunit.sources import SourceError
@@ -73,7 +74,7 @@ class Loki:
 
     def alarms(self, tables: Iterable[str], since: datetime, until: datetime) -> list[Line]:
         """Refused and failed statements, the guard's word, and DELETEs from those tables, whoever sent them."""
-        found = self._lines('{job=~"postgres|postgres-audit"} |= "AUDIT-GUARD: "', since, until)
+        found = self._lines(f'{{job=~"postgres|postgres-audit"}} |= {quoted(GUARD)}', since, until)
         found += self._lines(
             '{job=~"postgres|postgres-audit"} | level=~"ERROR|FATAL|PANIC" or audit_class="DDL" or'
             ' action="TRUNCATE TABLE"',
