@@ -42,7 +42,6 @@ class Answered:
     incident: str = ""
     seconds: float | None = None  # from the last step to the complete answer
     grades: dict[str, str] = field(default_factory=dict)
-    report: str = ""  # as whodunit printed it: asked again when production is gone
     undo: str = ""
 
 
@@ -83,7 +82,9 @@ class Drill:
 
     def _login(self, given: dict) -> dict:
         """How each kind of person or program reaches the database."""
-        base = {"dbname": given.get("dbname", DATABASE), **{k: given[k] for k in ("application_name",) if k in given}}
+        base = {"dbname": given.get("dbname", DATABASE)}
+        if "application_name" in given:
+            base["application_name"] = given["application_name"]
         if given["role"] == "superuser":
             return {**base, "host": "/var/run/postgresql", "port": 5432, "user": "postgres", "as": "postgres"}
         user, secret = {
@@ -98,8 +99,8 @@ class Drill:
         """Statements as (text, parameters); a signed context comes first, as the application's library sends it."""
         wanted = [step["sql"]] if isinstance(step["sql"], str) else step["sql"]
         sql: list[tuple[str, Any]] = [(text, None) for text in wanted]
-        claims = step.get("context", sessions[step["session"]].get("context"))
-        if claims and not step.get("continues"):
+        claims = sessions[step["session"]].get("context")
+        if claims:
             sql.insert(0, statement(claims, self.key))
         return {**step, "sql": sql}
 
@@ -128,16 +129,16 @@ class Drill:
         subprocess.check_call(["docker", "exec", PROD, "sh", "-c", gone])
         subprocess.check_call(["docker", "stop", "--time=2", PROD], stdout=subprocess.DEVNULL)
 
-    def answer(self, question: list[str], complete: Any, timeout: float = 40) -> tuple[dict, str, float]:
-        """Ask until the answer is complete: the report as data and as text, and the seconds that it took."""
-        started, report, text = time.monotonic(), {}, ""
+    def answer(self, question: list[str], complete: Any, timeout: float = 40) -> tuple[dict, float]:
+        """Ask until the answer is complete: the report, and the seconds that it took."""
+        started, report = time.monotonic(), {}
         while time.monotonic() - started < timeout:
             text = self.whodunit(*question, "--json", check=False)
             report = json.loads(text) if text.startswith("{") else {}
             if report and complete(report):
                 break
             time.sleep(0.5)
-        return report, text, time.monotonic() - started
+        return report, time.monotonic() - started
 
 
 def fresh_context(claims: dict[str, Any]) -> dict[str, Any]:
