@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Part "bare_machine" of make test-full: a Debian 12 that has nothing, not even a Docker client, gets a clone of HEAD and
-# `make up`, twice. Images are at hand (this machine's cache); BARE_COLD=1 builds them there too (about half an hour more).
+# `make up`, twice. Images and programs are at hand (this machine's cache); BARE_COLD=1 builds them there too (about half an hour more).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 : "${TOVPLAY_CACHE:=$HOME/.cache/tovplay}"
@@ -9,7 +9,7 @@ inside() { docker exec "$name" bash -euc "$*"; }
 trap 'docker rm --force --volumes "$name" >/dev/null' EXIT
 
 volumes=(--volume /sys/fs/cgroup:/sys/fs/cgroup:rw --volume /var/lib/docker)
-[ "${BARE_COLD:-}" = 1 ] || volumes+=(--volume "$TOVPLAY_CACHE/images:/images:ro")
+[ "${BARE_COLD:-}" = 1 ] || volumes+=(--volume "$TOVPLAY_CACHE:/cache:ro")
 # The authorities that this machine trusts, where a company's proxy is one of them.
 [ ! -e /etc/ssl/certs/ca-certificates.crt ] || volumes+=(--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro)
 docker rm --force --volumes "$name" >/dev/null 2>&1 || [ $? -eq 1 ]   # 1: there was none
@@ -23,8 +23,8 @@ inside 'type -P docker dockerd python3 go git make || printf "the others are mis
 inside 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends git make >/dev/null'
 git bundle create - HEAD | docker exec --interactive "$name" bash -c 'cat >/root/tovplay.bundle'
 inside 'git clone --quiet /root/tovplay.bundle /root/tovplay'
-# A copy, since the building machine writes its index there.
-[ "${BARE_COLD:-}" = 1 ] || inside 'mkdir -p /root/.cache/tovplay && cp -r /images /root/.cache/tovplay/images'
+# Copies, since a build writes its index beside them.
+[ "${BARE_COLD:-}" = 1 ] || inside 'cd /cache && mkdir -p /root/.cache/tovplay && cp -r --parents images go/out /root/.cache/tovplay'
 
 for run in first second; do
     printf '== make up, %s run\n' "$run"
