@@ -24,7 +24,7 @@ inside 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y 
 git bundle create - HEAD | docker exec --interactive "$name" bash -c 'cat >/root/tovplay.bundle'
 inside 'git clone --quiet /root/tovplay.bundle /root/tovplay'
 # Copies, since a build writes its index beside them.
-[ "${BARE_COLD:-}" = 1 ] || inside 'cd /cache && mkdir -p /root/.cache/tovplay && cp -r --parents images go/out /root/.cache/tovplay'
+[ "${BARE_COLD:-}" = 1 ] || inside 'cd /cache && mkdir -p /root/.cache/tovplay && cp -a --parents images go/out bin /root/.cache/tovplay'
 
 for run in first second; do
     printf '== make up, %s run\n' "$run"
