@@ -22,7 +22,9 @@ def ottl_statements(flows: Iterable[JSON], formats: JSON, settings: JSON) -> lis
     flows = list(flows)
     used = sorted({route["format"] for flow in flows for route in flow["routes"]})
     names = {field for flow in flows for field in flow["envelope_fields"]} | {"filename", *settings["marks"]}
+    redact = f'replace_pattern(log.body, {_quote(settings["redacted"])}, "[redacted]")'
     marks = [
+        *([redact] if settings["redacted"] else []),
         f'set({_field("encoding_error")}, "utf8") where IsMatch(log.body.string, {_quote(chr(0xFFFD))})',
         f'set({_field("oversize")}, "true") where Len(log.body.string) >= {settings["max_line_bytes"]}',
     ]

@@ -146,11 +146,13 @@ def _clock(seconds: str, fallback: str, settings: JSON) -> list[Stage]:
 def _whole_line(settings: JSON) -> list[Stage]:
     """What is true of a line whatever its format. In a regular expression an invalid byte is U+FFFD, too."""
     line = f'{{host="{settings["host"]}"}}'
+    redact = {"replace": {"expression": f"({settings['redacted']})", "replace": "[redacted]"}}
     repair = [_template("encoding_error", "utf8"), _template("line", REPAIRED), {"output": {"source": "line"}}]
     return [
         {"replace": {"expression": "(\\r)$", "replace": ""}},
         {"match": {"selector": f'{line} !~ "(?s)."', "action": "drop", "drop_counter_reason": "empty"}},
         {"match": {"selector": f'{line} |~ "\\\\x{{FFFD}}"', "stages": repair}},
+        *([redact] if settings["redacted"] else []),
         _template("oversize", OVERSIZE.replace("LIMIT", str(settings["max_line_bytes"]))),
     ]
 

@@ -33,6 +33,7 @@ ENVELOPES = {
 }
 START = """
 line = to_string(.message) ?? ""
+REDACT
 metadata = object(.metadata) ?? {}
 if contains(line, "\ufffd") { metadata.encoding_error = "utf8" }
 if length(line) >= MAX_LINE { metadata.oversize = "true" }
@@ -117,6 +118,8 @@ def _unwrap(flow: JSON) -> str:
 def _fields(flow: JSON, formats: JSON, settings: JSON) -> str:
     *routes, rest = flow["routes"]
     start = START.replace("MAX_LINE", str(settings["max_line_bytes"])).replace("HOST", json.dumps(settings["host"]))
+    redact = f'line = replace(line, {_regex(settings["redacted"])}, "[redacted]")\n.message = line'
+    start = start.replace("REDACT\n", f"{redact}\n" if settings["redacted"] else "")
     chosen = " else ".join(_labelled(ROUTE.replace("CONDITION", _condition(route["when"])), route) for route in routes)
     used = sorted({route["format"] for route in flow["routes"] if formats[route["format"]]["parser"] != "none"})
     lifts = [f'if format == "{name}" {{{_lift(name, formats[name])}}}' for name in used]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from platform_flows import ROLE_FORMATS, SHIPPER_VARS, SOURCES
+from platform_flows import REDACTIONS, ROLE_FORMATS, SHIPPER_VARS, SOURCES
 
 from filter_plugins import telemetry
 
@@ -28,6 +28,7 @@ def settings() -> dict:
         "push_url": "https://watch:3443",
         "tls": {"ca": "/pki/ca.crt", "cert": "/pki/host.crt", "key": "/pki/host.key"},
         "marks": SHIPPER_VARS["__loki_stack_marks"],
+        "redacted": "|".join(REDACTIONS),
         "limits": ROLE_FORMATS["__loki_stack_limits"],
         "max_line_bytes": 262144,
         "clock_ahead_seconds": 600,

@@ -17,6 +17,7 @@ def load(path: Path) -> dict:
 
 ROLE_FORMATS = load(ROLE / "vars/main/formats.yml")
 SHIPPER_VARS = load(ROLE / "vars/main/shipper.yml")
+REDACTIONS = load(ROLE / "defaults/main/shipper.yml")["loki_stack_redactions"]
 SOURCES = load(ROOT / "group_vars/all/flows.yml")["telemetry_log_sources"]
 GOLDEN = load(ROOT / "molecule/loki_stack/files/golden.yml")
 
