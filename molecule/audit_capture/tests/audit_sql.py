@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 
-import yaml
+from passwords import PASSWORDS
 
-APP = "raz@tovtech.org"
-MIGRATOR = "tovplay_migrator"
 LOG = "/var/log/tovplay/postgresql"
-SECRETS = yaml.safe_load((Path(__file__).parents[2] / "shared/group_vars/all/secrets.yml").read_text())
-PASSWORDS = {
-    APP: SECRETS["vault_postgresql_app_password"],
-    MIGRATOR: SECRETS["vault_postgresql_migrator_password"],
-}
 WEIRD = '"we""ird \'e é"'
 TABLES = """
 DROP TABLE IF EXISTS "User", "Game", "GameRequest", "ScheduledSession", "UserFriends", "Measure", measure_2, measure_3;

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from audit_sql import APP, MIGRATOR, ROWS, TABLES, sql
+from audit_sql import ROWS, TABLES, sql
+from passwords import APP, MIGRATOR
 
 
 @pytest.fixture

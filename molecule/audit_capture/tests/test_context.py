@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_sql import APP, LOG, MIGRATOR, context, findings, sql
+from audit_sql import LOG, context, findings, sql
+from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from audit_sql import APP, MIGRATOR, WEIRD, context, events, findings, guard_lines, published, run, sql
+from audit_sql import WEIRD, context, events, findings, guard_lines, published, run, sql
+from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from audit_sql import APP, MIGRATOR, context, findings, guard_lines, run, sql
+from audit_sql import context, findings, guard_lines, run, sql
+from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
 

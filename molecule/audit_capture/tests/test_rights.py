@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_sql import APP, MIGRATOR, published, rows, run, sql
+from audit_sql import published, rows, run, sql
+from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
 

@@ -7,22 +7,14 @@ import io
 import itertools
 import json
 import uuid
-from pathlib import Path
 
 import pytest
-import yaml
+from passwords import APP, MIGRATOR, PASSWORDS
 
 testinfra_hosts = ["docker://tovplay-pgaudit"]
 
-APP = "raz@tovtech.org"
-MIGRATOR = "tovplay_migrator"
 LOG = "/var/log/tovplay/postgresql"
 CONF = "/etc/postgresql/15/main/conf.d/20-pgaudit.conf"
-SECRETS = yaml.safe_load((Path(__file__).parents[2] / "shared/group_vars/all/secrets.yml").read_text())
-PASSWORDS = {
-    APP: SECRETS["vault_postgresql_app_password"],
-    MIGRATOR: SECRETS["vault_postgresql_migrator_password"],
-}
 RUN = uuid.uuid4().hex[:8]  # the log outlives a run of this file
 NAMES = (f"probe-{RUN}-{number}" for number in itertools.count())
 

@@ -7,24 +7,15 @@ import hashlib
 import hmac
 import json
 import uuid
-from pathlib import Path
 
 import pytest
-import yaml
+from passwords import APP, PASSWORDS
 
 testinfra_hosts = ["docker://tovplay-postgresql"]
 
-APP = "raz@tovtech.org"
 LOG = "/var/log/tovplay/postgresql"
 CONF = "/etc/postgresql/15/main/conf.d/10-tovplay.conf"
 MARKER = "/var/lib/tovplay/applied/postgresql"
-SECRETS = yaml.safe_load((Path(__file__).parents[2] / "shared/group_vars/all/secrets.yml").read_text())
-PASSWORDS = {
-    APP: SECRETS["vault_postgresql_app_password"],
-    "tovplay_migrator": SECRETS["vault_postgresql_migrator_password"],
-    "tovplay_monitor": SECRETS["vault_postgresql_monitor_password"],
-    "pgbouncer_auth": SECRETS["vault_pgbouncer_auth_password"],
-}
 
 
 def sql(host, query, database="postgres"):
