@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.golden.reader import ROOT, entries, read
+from tests.golden.reader import ROOT, entries, read, redacted
 
 # What an envelope says, and marks of the shipper: neither is in the line itself.
 AROUND = {"container", "stream", "filename"}
@@ -25,6 +25,11 @@ def test_a_line_gets_the_metadata_that_real_shippers_give_it(name: str) -> None:
     route, found = read(case["source"], case.get("container", ""), line, case.get("stream", "stdout"))
     assert {"job": route["job"], "log_class": route["log_class"]} == case["labels"]
     assert found == {name: value for name, value in case["metadata"].items() if name not in AROUND}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CASES if "[redacted]" in str(CASES[name].get("body"))))
+def test_a_line_loses_what_real_shippers_take_out(name: str) -> None:
+    assert redacted(CASES[name]["line"]) == CASES[name]["body"]
 
 
 def test_the_golden_log_covers_its_sources() -> None:
