@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from platform_flows import REDACTIONS, ROLE_FORMATS, SHIPPER_VARS, SOURCES
 
@@ -44,18 +41,3 @@ def settings() -> dict:
         "promtail_port": 9080,
         "vector_api": "127.0.0.1:8686",
     }
-
-
-@pytest.fixture(scope="session")
-def binary():
-    """Path of a program that images/ built; without it, the test says why it is left out."""
-
-    def find(name: str) -> str:
-        cache = os.environ.get("TOVPLAY_CACHE", str(Path.home() / ".cache/tovplay"))
-        path = Path(cache) / "bin" / name
-        if not path.exists():
-            # make check runs before any image is built, too; make test builds them first and skips nothing here.
-            pytest.skip(f"{path} is not built yet (make images)")
-        return str(path)
-
-    return find

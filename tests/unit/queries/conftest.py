@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -12,11 +10,12 @@ import urllib.parse
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.golden.reader import Entry, entries
+
+Logcli = Callable[..., subprocess.CompletedProcess[str]]
 
 CONFIG = """
 auth_enabled: false
@@ -42,25 +41,19 @@ limits_config: {{reject_old_samples: false}}
 """
 
 
-def binary(name: str) -> str:
-    cache = os.environ.get("TOVPLAY_CACHE", str(Path.home() / ".cache" / "tovplay"))
-    path = shutil.which(name, path=f"{cache}/bin")
-    assert path, f"{name} is not in {cache}/bin; `make images` builds it"
-    return path
-
-
 @pytest.fixture(scope="session")
 def golden() -> list[Entry]:
     return entries()
 
 
 @pytest.fixture(scope="session")
-def loki(golden: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def loki(golden: list[Entry], binary: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("loki")
     http, grpc = _free_port(), _free_port()
     (folder / "loki.yml").write_text(CONFIG.format(folder=folder, http=http, grpc=grpc), encoding="utf-8")
+    program = binary("loki")
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([binary("loki"), f"-config.file={folder}/loki.yml"], stdout=log, stderr=log)
+        process = subprocess.Popen([program, f"-config.file={folder}/loki.yml"], stdout=log, stderr=log)
         try:
             address = f"http://127.0.0.1:{http}"
             _fill(address, golden)
@@ -70,6 +63,17 @@ def loki(golden: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> Itera
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def logcli(loki: str, binary: Callable[[str], str]) -> Logcli:
+    """Runs logcli against the golden Loki."""
+    start = [binary("logcli"), f"--addr={loki}", "--quiet", "--timezone=UTC"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*start, *arguments], capture_output=True, text=True, timeout=20)
+
+    return run
 
 
 def _free_port() -> int:

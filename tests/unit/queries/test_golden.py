@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 
 import pytest
 
 import queries
 from tests.golden.reader import Entry
-from tests.unit.queries.conftest import binary
+from tests.unit.queries.conftest import Logcli
 
 FROM, TO = "2026-01-15T10:00:00Z", "2026-01-15T11:00:00Z"
 DAY_BEFORE, FIVE_MINUTES_BEFORE = "2026-01-14T11:00:00Z", "2026-01-15T10:55:00Z"
@@ -37,13 +36,8 @@ CASES = {
 }
 
 
-def logcli(loki: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [binary("logcli"), f"--addr={loki}", "--quiet", "--timezone=UTC", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20)
-
-
-def found(loki: str, logql: str, start: str) -> list[str]:
-    done = logcli(loki, "--output=jsonl", "query", f"--from={start}", f"--to={TO}", "--limit=0", logql)
+def found(logcli: Logcli, logql: str, start: str) -> list[str]:
+    done = logcli("--output=jsonl", "query", f"--from={start}", f"--to={TO}", "--limit=0", logql)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["line"] for line in done.stdout.splitlines()]
 
@@ -59,11 +53,11 @@ def differences(expected: list[Entry], lines: list[str], golden: list[Entry]) ->
 
 
 @pytest.mark.parametrize("mark", CASES)
-def test_a_query_finds_the_golden_lines_and_no_other(mark: str, loki: str, golden: list[Entry]) -> None:
+def test_a_query_finds_the_golden_lines_and_no_other(mark: str, logcli: Logcli, golden: list[Entry]) -> None:
     number, values = CASES[mark]
     expected = [entry for entry in golden if mark in entry.answers]
     assert expected
-    lines = found(loki, queries.render(QUERIES[number], values, lines=True), STARTS[QUERIES[number].range])
+    lines = found(logcli, queries.render(QUERIES[number], values, lines=True), STARTS[QUERIES[number].range])
     assert not differences(expected, lines, golden)
     assert len(lines) == len(expected)
 
@@ -72,8 +66,8 @@ def test_every_mark_of_the_golden_log_is_a_case(golden: list[Entry]) -> None:
     assert {mark for entry in golden for mark in entry.answers} == set(CASES)
 
 
-def table(loki: str, number: int, values: Mapping[str, str]) -> dict[tuple[str, ...], float]:
-    done = logcli(loki, "instant-query", f"--now={TO}", queries.render(QUERIES[number], values))
+def table(logcli: Logcli, number: int, values: Mapping[str, str]) -> dict[tuple[str, ...], float]:
+    done = logcli("instant-query", f"--now={TO}", queries.render(QUERIES[number], values))
     assert done.returncode == 0, done.stderr
     return {
         tuple(value for _, value in sorted(row["metric"].items())): float(row["value"][1])
@@ -117,14 +111,14 @@ TABLES = {
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_an_answer_sums_up_the_golden_lines(case: str, loki: str) -> None:
+def test_an_answer_sums_up_the_golden_lines(case: str, logcli: Logcli) -> None:
     number, values, expected = TABLES[case]
-    assert table(loki, number, values) == pytest.approx(expected)
+    assert table(logcli, number, values) == pytest.approx(expected)
 
 
-def test_the_curve_counts_each_refused_connection_once(loki: str, golden: list[Entry]) -> None:
+def test_the_curve_counts_each_refused_connection_once(logcli: Logcli, golden: list[Entry]) -> None:
     done = logcli(
-        loki, "--output=jsonl", "query", f"--from={FROM}", f"--to={TO}", "--step=1m", queries.render(QUERIES[6], {})
+        "--output=jsonl", "query", f"--from={FROM}", f"--to={TO}", "--step=1m", queries.render(QUERIES[6], {})
     )
     assert done.returncode == 0, done.stderr
     counted = {
@@ -136,33 +130,33 @@ def test_the_curve_counts_each_refused_connection_once(loki: str, golden: list[E
 
 
 @pytest.mark.parametrize("number", [number for number, query in QUERIES.items() if query.shape == "log"])
-def test_an_answer_keeps_every_line(number: int, loki: str, golden: list[Entry]) -> None:
-    lines = found(loki, queries.render(QUERIES[number], {}), STARTS[QUERIES[number].range])
+def test_an_answer_keeps_every_line(number: int, logcli: Logcli, golden: list[Entry]) -> None:
+    lines = found(logcli, queries.render(QUERIES[number], {}), STARTS[QUERIES[number].range])
     assert len(lines) == len([entry for entry in golden if str(number) in entry.answers])
     assert all(line.strip() and "<no value>" not in line for line in lines)
 
 
 @pytest.mark.parametrize("number", QUERIES)
-def test_the_guides_own_text_does_not_answer(number: int, loki: str, golden: list[Entry]) -> None:
+def test_the_guides_own_text_does_not_answer(number: int, logcli: Logcli, golden: list[Entry]) -> None:
     query = QUERIES[number]
     if query.seed_fault == "syntax error":
-        done = logcli(loki, "query", f"--from={DAY_BEFORE}", f"--to={TO}", query.seed)
+        done = logcli("query", f"--from={DAY_BEFORE}", f"--to={TO}", query.seed)
         assert done.returncode != 0
         assert "parse error at line 1" in done.stderr
     else:
-        asked = found(loki, query.seed, DAY_BEFORE)
+        asked = found(logcli, query.seed, DAY_BEFORE)
         assert asked
-        assert asked == found(loki, query.seed.partition("| pattern")[0], DAY_BEFORE)
+        assert asked == found(logcli, query.seed.partition("| pattern")[0], DAY_BEFORE)
         assert differences([entry for entry in golden if str(number) in entry.answers], asked, golden)
 
 
-def test_a_wrong_query_is_noticed(loki: str, golden: list[Entry]) -> None:
+def test_a_wrong_query_is_noticed(logcli: Logcli, golden: list[Entry]) -> None:
     """The verifier bites: one that loses lines and one that finds too many are both told apart from the right one."""
     expected = [entry for entry in golden if "1" in entry.answers]
     right = queries.render(QUERIES[1], {}, lines=True)
     forgets_nginx = found(
-        loki, right.replace('job=~"nginx|flask-api|postgres-audit"', 'job=~"flask-api|postgres-audit"'), DAY_BEFORE
+        logcli, right.replace('job=~"nginx|flask-api|postgres-audit"', 'job=~"flask-api|postgres-audit"'), DAY_BEFORE
     )
     assert any("missing" in difference for difference in differences(expected, forgets_nginx, golden))
-    believes_explain = found(loki, right.replace('command_tag!="EXPLAIN"', 'command_tag!=""'), DAY_BEFORE)
+    believes_explain = found(logcli, right.replace('command_tag!="EXPLAIN"', 'command_tag!=""'), DAY_BEFORE)
     assert any("EXPLAIN alone" in difference for difference in differences(expected, believes_explain, golden))
