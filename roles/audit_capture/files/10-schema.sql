@@ -2,6 +2,7 @@
 DROP EVENT TRIGGER IF EXISTS zz_audit_ddl;
 DROP EVENT TRIGGER IF EXISTS zz_audit_drop;
 DROP EVENT TRIGGER IF EXISTS zz_audit_rewrite;
+DROP EVENT TRIGGER IF EXISTS zz_audit_start;
 
 -- What everything else stands on: two roles, the schema, its tables. Written to only by SECURITY DEFINER functions.
 DO $$

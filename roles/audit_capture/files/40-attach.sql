@@ -102,8 +102,8 @@ BEGIN
     RETURN NEXT 'publication ' || one;
   END LOOP;
   IF (SELECT array_agg(tablename::text ORDER BY tablename) FROM pg_publication_tables WHERE pubname = 'tovplay_audit_meta')
-     IS DISTINCT FROM ARRAY['context', 'ddl', 'finding', 'heartbeat'] THEN
-    ALTER PUBLICATION tovplay_audit_meta SET TABLE audit.context, audit.ddl, audit.finding, audit.heartbeat;
+     IS DISTINCT FROM ARRAY['context', 'ddl', 'definition', 'finding', 'heartbeat'] THEN
+    ALTER PUBLICATION tovplay_audit_meta SET TABLE audit.context, audit.ddl, audit.definition, audit.finding, audit.heartbeat;
     RETURN NEXT 'publication tovplay_audit_meta of its tables';
   END IF;
 
@@ -131,4 +131,5 @@ BEGIN
   END IF;
 
   RETURN QUERY SELECT * FROM audit.attach(only_new => false);
+  PERFORM audit.define(NULL);
 END $$;

@@ -92,6 +92,7 @@ BEGIN
                           audit.columns_of(done.relid));
   END LOOP;
   PERFORM audit.inspect(caller, tag, touched);
+  PERFORM audit.define_after(tag);
 END $$;
 
 -- An entry follows its table under another name; a partition that is detached stays tracked, as a table of its own.
@@ -188,6 +189,7 @@ BEGIN
   IF audit.is_ours(caller) THEN
     RETURN;
   END IF;
+  PERFORM audit.undefine(tag);
   FOR gone IN
     WITH dropped AS MATERIALIZED (SELECT * FROM pg_event_trigger_dropped_objects()),
     known AS (
@@ -214,7 +216,7 @@ BEGIN
       END AS kind
     FROM known k
     WHERE NOT is_temporary AND coalesce(schema_name, '') !~ '^pg_(temp|toast)'
-      AND object_type NOT IN ('index', 'toast table', 'default value', 'type', 'sequence', 'internal')
+      AND object_type NOT IN ('toast table', 'default value', 'internal') AND (object_type NOT IN ('index', 'type', 'sequence') OR original)
       AND (object_type <> 'table constraint' OR original) AND (object_type <> 'trigger' OR NOT address_names[3] ~ '^RI_')
   LOOP
     -- What only goes along with its table is not told apart.

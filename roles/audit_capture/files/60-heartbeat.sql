@@ -61,6 +61,7 @@ BEGIN
                                 jsonb_build_object('before', before, 'after', beat.fingerprint));
     END IF;
   END IF;
+  PERFORM audit.define_now_and_then();
   INSERT INTO audit.heartbeat SELECT beat.*;
   DELETE FROM audit.heartbeat h WHERE h.at < clock_timestamp() - interval '1 day';
   -- WAL carries the rows to the vault; here they are not kept for ever. Waiting for this lock would hold up writers.

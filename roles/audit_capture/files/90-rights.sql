@@ -4,7 +4,7 @@ DECLARE
   one regprocedure;
 BEGIN
   FOR one IN SELECT oid FROM pg_proc WHERE pronamespace = 'audit'::regnamespace AND prosecdef
-               AND proname NOT IN ('after_ddl', 'after_drop', 'before_rewrite') LOOP
+               AND proname NOT IN ('after_ddl', 'after_drop', 'before_rewrite', 'define') LOOP
     EXECUTE format('ALTER FUNCTION %s OWNER TO audit_owner', one);
   END LOOP;
 END $$;
@@ -14,7 +14,7 @@ REVOKE EXECUTE ON FUNCTION audit.attach(boolean), audit.converge(jsonb), audit.b
 GRANT EXECUTE ON FUNCTION
   audit.write_context(name, text, oid, text), audit.changed_rows(oid, boolean),
   audit.judge_rows(name, text, oid, bigint, text, bigint, text), audit.judge_truncate(name, oid, text),
-  audit.after_ddl(name, text), audit.after_drop(name, text), audit.before_rewrite(name, text), audit.not_captured(text, text), audit.ask_the_vault() TO PUBLIC;
+  audit.after_ddl(name, text), audit.after_drop(name, text), audit.before_rewrite(name, text), audit.not_captured(text, text), audit.define(oid[], boolean), audit.ask_the_vault() TO PUBLIC;
 
 -- After pgaudit's, which so name the objects even of what is refused here.
 CREATE EVENT TRIGGER zz_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit.ddl_end();
@@ -23,3 +23,7 @@ CREATE EVENT TRIGGER zz_audit_drop ON sql_drop EXECUTE FUNCTION audit.ddl_drop()
 ALTER EVENT TRIGGER zz_audit_drop ENABLE ALWAYS;
 CREATE EVENT TRIGGER zz_audit_rewrite ON table_rewrite EXECUTE FUNCTION audit.ddl_rewrite();
 ALTER EVENT TRIGGER zz_audit_rewrite ENABLE ALWAYS;
+CREATE EVENT TRIGGER zz_audit_start ON ddl_command_start WHEN TAG IN (
+  'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP VIEW', 'DROP MATERIALIZED VIEW', 'DROP INDEX', 'DROP SEQUENCE', 'DROP TYPE', 'DROP DOMAIN',
+  'DROP FUNCTION', 'DROP PROCEDURE', 'DROP ROUTINE', 'DROP TRIGGER', 'DROP RULE', 'DROP POLICY', 'DROP EXTENSION') EXECUTE FUNCTION audit.ddl_start();
+ALTER EVENT TRIGGER zz_audit_start ENABLE ALWAYS;

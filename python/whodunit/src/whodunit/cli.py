@@ -31,7 +31,6 @@ from whodunit.sources.loki import Loki
 from whodunit.sources.vault import Vault
 from whodunit.undo import run as undoing
 from whodunit.undo import told
-from whodunit.undo.columns import dropped_columns
 
 _ID = re.compile(r"e(\d+)-([xv])(\d+)")
 _SPAN = re.compile(r"(\d+)([smhdw])")
@@ -194,7 +193,7 @@ def undo(config: Config, /, **options: Any) -> None:
         if options["only"]:
             wanted = options["only"].replace('"', "")
             changes = [each for each in changes if wanted in (each.table, each.table_name)]
-        if not changes and not dropped_columns(sources.vault.connection, txs):
+        if not undoing.undoable(sources.vault.connection, txs, changes):
             raise WhodunitError(f"{name} changed no rows that the vault has")
         production = undoing.connect(options["target"] or config.production or _no_target())
         try:

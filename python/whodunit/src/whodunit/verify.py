@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from whodunit.merkle import Tree, leaf
 
-# The same rows in the same order as vault.leaves(): the history, then its meta rows, then the commit times.
+# The same rows in the same order as vault.leaves(): the history, its meta rows, the commit times, the definitions.
 _LEAVES = """
 SELECT source, id, tx, canonical FROM (
   SELECT 1 AS place, 'history' AS source, h.id, h.tx,
@@ -33,6 +33,8 @@ SELECT source, id, tx, canonical FROM (
   FROM audit.finding f WHERE f.tx >= {first} AND f.tx < {end}
   UNION ALL SELECT 5, 'transaction', t.tx, t.tx, jsonb_build_array('transaction', t.tx, t.xid, t.commit_at, t.lsn)::text
   FROM vault.sealed_transaction t WHERE t.tx >= {first} AND t.tx < {end}
+  UNION ALL SELECT 6, 'definition', d.id, d.tx, jsonb_build_array('definition', to_jsonb(d))::text
+  FROM audit.definition d WHERE d.tx >= {first} AND d.tx < {end}
 ) leaves ORDER BY place, id, canonical
 """
 DIGEST = 32

@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION vault.leaf(h vault.history) RETURNS bytea LANGUAGE sq
   SELECT sha256('\x00' || convert_to(vault.canonical(h), 'UTF8'))
 $$;
 
--- The leaves in their order: history by id, then context, ddl and finding by id, then the commit times by tx. The canonical
+-- The leaves in their order: history by id, then context, ddl and finding by id, the commit times by tx, definitions by id. The canonical
 -- form of those is jsonb_build_array(source, to_jsonb(row)) as text. Times are written in the session's zone: ask in UTC.
 CREATE OR REPLACE VIEW vault.leaf_text AS
 SELECT 1 AS place, 'history' AS source, h.id, h.tx, jsonb_build_array(h.id, h.tx, h.relation, h.op, h.key, h.old, h.new, h.lsn, h.recorded_at)::text AS canonical
@@ -22,7 +22,9 @@ SELECT 3, 'ddl', d.id, d.tx, jsonb_build_array('ddl', to_jsonb(d))::text FROM au
 UNION ALL
 SELECT 4, 'finding', f.id, f.tx, jsonb_build_array('finding', to_jsonb(f))::text FROM audit.finding f
 UNION ALL
-SELECT 5, 'transaction', t.tx, t.tx, jsonb_build_array('transaction', t.tx, t.xid, t.commit_at, t.lsn)::text FROM vault.sealed_transaction t;
+SELECT 5, 'transaction', t.tx, t.tx, jsonb_build_array('transaction', t.tx, t.xid, t.commit_at, t.lsn)::text FROM vault.sealed_transaction t
+UNION ALL
+SELECT 6, 'definition', d.id, d.tx, jsonb_build_array('definition', to_jsonb(d))::text FROM audit.definition d;
 
 CREATE OR REPLACE FUNCTION vault.leaves(from_tx bigint, to_tx bigint)
 RETURNS TABLE (place int, source text, id bigint, tx bigint, canonical text) LANGUAGE sql STABLE SET timezone = 'UTC' AS $$

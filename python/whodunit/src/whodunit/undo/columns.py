@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 # A column that a version of the table keeps as dropped and the version before still had, dropped by these transactions.
 _DROPPED = """
 SELECT DISTINCT ON (r.source_relid, c.col ->> 'attnum') r.schema_name, r.table_name, r.key_columns,
-       r.source_relid::bigint AS oid,
+       r.source_relid::bigint AS oid, (c.col ->> 'attnum')::int AS attnum,
        c.col ->> 'name' AS name, c.col ->> 'kept_as' AS kept_as, c.col ->> 'type' AS type, c.col ->> 'policy' AS policy,
        coalesce((c.col ->> 'not_null')::boolean, false) AS not_null, c.col ->> 'default' AS default
 FROM vault.relation r CROSS JOIN jsonb_array_elements(r.columns) AS c (col)
@@ -31,6 +31,7 @@ class Dropped:
     table_name: str
     key_columns: Sequence[str]
     oid: int
+    attnum: int
     name: str
     kept_as: str
     type: str
@@ -57,18 +58,22 @@ def restore(
     vault: psycopg.Connection[Any],
     production: psycopg.Connection[Any],
     found: Sequence[Dropped],
+    made: Collection[tuple[int, int]],
     pour: Callable[[psycopg.Connection[Any], sql.Composed, psycopg.Connection[Any], sql.Composed], None],
 ) -> list[str]:
-    """Make each column again and fill it; returns what was done, as sentences."""
+    """Make each column, but for those that `made` (table, number) names, and fill it; returns what was done."""
     told = []
     for number, each in enumerate(found, start=1):
-        if _exists(production, each):
+        is_made = (each.oid, each.attnum) in made
+        if not is_made and _exists(production, each):
             told.append(f"column {each.label}: production has one of that name, it is left alone")
             continue
         if each.policy == "hash":
             told.append(f"column {each.label} cannot come back: its policy is hash")
             continue
-        told.append(f"column {each.label} {each.type}: {_fill(vault, production, each, number, pour)} values come back")
+        told.append(
+            f"column {each.label} {each.type}: {_fill(vault, production, each, number, is_made, pour)} values come back"
+        )
     return told
 
 
@@ -77,15 +82,20 @@ def _fill(
     production: psycopg.Connection[Any],
     each: Dropped,
     number: int,
+    is_made: bool,
     pour: Callable[[psycopg.Connection[Any], sql.Composed, psycopg.Connection[Any], sql.Composed], None],
 ) -> int:
     column, stage = sql.Identifier(each.name), sql.Identifier(f"undo_column_{number}")
-    default = sql.SQL(f" DEFAULT {each.default}" if each.default else "")
-    production.execute(sql.SQL("SET LOCAL search_path TO {}, public").format(sql.Identifier(each.schema_name)))
-    production.execute(
-        sql.SQL("ALTER TABLE {} ADD COLUMN {} {}{}").format(each.table, column, sql.SQL(each.type), default)
-    )
-    production.execute("SET LOCAL search_path TO pg_catalog")
+    if not is_made:  # no definition came: the vault's own columns know the type at least
+        production.execute(sql.SQL("SET LOCAL search_path TO {}, public").format(sql.Identifier(each.schema_name)))
+        production.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(each.table, column, sql.SQL(each.type)))
+        if each.default:
+            production.execute(
+                sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET DEFAULT {}").format(
+                    each.table, column, sql.SQL(each.default)
+                )
+            )
+        production.execute("SET LOCAL search_path TO pg_catalog")
     keys = [sql.Identifier(name) for name in each.key_columns]
     listed = sql.SQL(", ").join([*keys, column])
     production.execute(
@@ -112,7 +122,11 @@ def _fill(
             each.table, column, sql.Identifier("s", each.name), stage, same
         )
     ).rowcount
-    if each.not_null:
+    if each.not_null and each.default:  # rows that were born since
+        production.execute(
+            sql.SQL("UPDATE {} SET {} = {} WHERE {} IS NULL").format(each.table, column, sql.SQL(each.default), column)
+        )
+    if each.not_null and not is_made:
         production.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL").format(each.table, column))
     return filled
 

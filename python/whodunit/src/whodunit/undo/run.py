@@ -16,8 +16,10 @@ from whodunit import WhodunitError
 from whodunit.model import Change
 from whodunit.undo import steps
 from whodunit.undo.columns import dropped_columns, restore
+from whodunit.undo.definitions import Definition, Rebuild, Rebuilt, gone
 from whodunit.undo.fold import Selection, folded, lost_only
 from whodunit.undo.order import parents_first
+from whodunit.undo.rewritten import rewritten_tables, set_back
 from whodunit.undo.tables import Relation, Table, create_statements, look_up, match, relations_of
 
 BLOCK = 1 << 17
@@ -65,6 +67,10 @@ class Result:
     tables: list[TableResult]
     blockers: list[str]
     columns: list[str] = field(default_factory=list)  # dropped ones that come back
+    rewritten: list[str] = field(default_factory=list)  # ALTER TYPE .. USING
+    made: list[str] = field(default_factory=list)  # statements, in their order
+    there: list[str] = field(default_factory=list)  # objects that production has again, left alone
+    not_made: list[tuple[str, str]] = field(default_factory=list)  # statement, why it fails
     sequences: list[str] = field(default_factory=list)
 
 
@@ -99,7 +105,11 @@ def undo(
     result = Result(options.reason, False, [], [], [])
     try:
         _begin(production, options)
-        result.columns = restore(vault, production, dropped_columns(vault, txs), _pour)
+        found = gone(vault, txs)
+        rebuild = Rebuild(production, found)
+        rebuild.before_rows()
+        result.columns = restore(vault, production, dropped_columns(vault, txs), _columns_made(found, rebuild), _pour)
+        result.rewritten = set_back(vault, production, rewritten_tables(vault, txs), _pour, force=options.force)
         created = {table.n: _create(production, table) for table in tables}
         for table in tables:
             look_up(production, table)
@@ -107,6 +117,7 @@ def undo(
             result.blockers += table.blockers
             result.tables.append(TableResult(table.name, not_restored=table.lost, created=created[table.n]))
         if result.blockers:
+            _tell(result, rebuild.told)
             production.rollback()
             return result
         if tables:
@@ -131,6 +142,14 @@ def undo(
             _apply(production, tables, ordered, result, options)
             result.sequences = _sequences(production, tables)
             _verify(production, tables, result)
+        if options.apply:
+            rebuild.after_rows()
+        else:
+            rebuild.foretell()
+        _tell(result, rebuild.told)
+        if result.not_made and not options.force:
+            result.blockers.append("not all of it can be made again; --force brings back the rest")
+        if options.apply and not result.blockers:
             production.commit()
             result.applied = True
         else:
@@ -142,6 +161,20 @@ def undo(
     except WhodunitError:
         production.rollback()
         raise
+
+
+def undoable(vault: psycopg.Connection[Any], txs: Sequence[int], changes: Sequence[Change]) -> bool:
+    """Whether the vault has anything that these transactions took away or changed."""
+    return bool(changes or gone(vault, txs) or dropped_columns(vault, txs) or rewritten_tables(vault, txs))
+
+
+def _columns_made(found: Sequence[Definition], rebuild: Rebuild) -> set[tuple[int, int]]:
+    """Table and number of each dropped column that was made again."""
+    return {(each.oid, each.column) for each in found if each.column and each.identity not in rebuild.told.there}
+
+
+def _tell(result: Result, told: Rebuilt) -> None:
+    result.made, result.there, result.not_made = told.made, told.there, told.not_made
 
 
 def tables_by_oid(tables: Sequence[Table]) -> dict[int, Table]:

@@ -10,7 +10,12 @@ def text(result: Result, name: str) -> str:
     lines = [f"{'UNDONE' if result.applied else 'PLAN to undo'} {name}", ""]
     for each in result.tables:
         lines += _table(each, applied=result.applied)
-    lines += [f"{each[:1].upper()}{each[1:]}" for each in result.columns]
+    lines += [f"{each[:1].upper()}{each[1:]}" for each in [*result.columns, *result.rewritten]]
+    if result.made:
+        lines.append("Made again as it was, on production and as whoever undoes:")
+        lines += [f"    {each}" for each in result.made]
+    lines += [f"Left alone, since production has it again: {each}" for each in result.there]
+    lines += [f"NOT made again: {statement}: {why}" for statement, why in result.not_made]
     if result.order:
         lines.append(f"Order (parents first): {', '.join(result.order)}")
     lines += [f"Sequence set: {each}" for each in result.sequences]
@@ -43,7 +48,7 @@ def _table(each: TableResult, *, applied: bool) -> list[str]:
     lines += [f"  column {column} is not restored: {why}" for column, why in each.not_restored]
     if each.created:
         lines.append(
-            "  the table is gone and is made again; its indexes, foreign keys, triggers and grants are not in the vault"
+            "  the table is gone, and no definition of it came; it is made of columns and key, without anything else"
         )
         lines += [f"    {short(statement, 200)}" for statement in each.created]
     if each.checksum:
