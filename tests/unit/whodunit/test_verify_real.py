@@ -81,3 +81,62 @@ def test_a_vault_that_was_cut_off_is_caught(sealed, whodunit):
     sealed.vault.execute("DELETE FROM vault.seal WHERE n = 3")
     sealed.vault.commit()
     assert "it was anchored, and the vault has it no more" in whodunit("verify", fails=True)
+
+
+@pytest.fixture
+def retired(sealed, tmp_path):
+    """The whole of today goes, as a day of a month ago would; anchored=False leaves the keeper's line out."""
+
+    def run(*, anchored: bool = True) -> None:
+        through = sealed.vault.execute("SELECT through_tx FROM vault.retire(-1)").fetchone()[0]
+        sealed.vault.commit()
+        if anchored:
+            with (tmp_path / "anchors.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": "vault_retired", "day": "today", "through_tx": through}) + "\n")
+
+    return run
+
+
+def test_days_that_were_dropped_for_their_age_stay_provable(sealed, whodunit, retired):
+    retired()
+    assert sealed._value(sealed.vault, "SELECT count(*) FROM vault.history") == 0
+    said = whodunit("verify")
+    assert "3 seals are of days that were dropped: their roots prove any copy" in said
+    assert "3 seals and 12 records are as they were" in said  # the commit times stay
+
+
+def test_a_drop_that_is_not_anchored_is_a_deletion(sealed, whodunit, retired):
+    retired(anchored=False)
+    said = whodunit("verify", fails=True)
+    assert "not anchored, not believed" in said
+    assert "FIRST BAD RECORD" in said
+    assert "deleted" in said
+
+
+def test_what_is_left_of_a_dropped_day_cannot_be_changed(sealed, whodunit, retired):
+    retired()
+    sealed.vault.execute("UPDATE vault.sealed_transaction SET commit_at = commit_at - interval '1 day' WHERE seal = 2")
+    sealed.vault.commit()
+    assert "edited (batch 2, whose days were dropped; the leaves have no such record)" in whodunit("verify", fails=True)
+
+
+def test_a_held_day_is_not_dropped_and_lifting_the_hold_is_a_finding(sealed):
+    sealed.vault.execute(
+        "INSERT INTO vault.legal_hold (from_at, to_at, reason) VALUES (now() - interval '1 min', now(), 'a case')"
+    )
+    assert sealed.vault.execute("SELECT * FROM vault.retire(-1)").fetchall() == []
+    sealed.vault.execute("DELETE FROM vault.legal_hold")
+    assert len(sealed.vault.execute("SELECT * FROM vault.retire(-1)").fetchall()) == 1
+    kinds = sealed.vault.execute("SELECT kind FROM vault.own_finding ORDER BY id").fetchall()
+    assert [kind for (kind,) in kinds] == ["hold_changed", "retired"]
+
+
+def test_a_day_that_somebody_drops_is_a_finding_and_names_the_first_missing_record(sealed, whodunit):
+    day = sealed._value(
+        sealed.vault, "SELECT format('vault.history_%s', to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD'))"
+    )
+    sealed.vault.execute(f"DROP TABLE {day}")
+    sealed.vault.commit()
+    found = sealed.vault.execute("SELECT kind, severity, detail ->> 'table' FROM vault.own_finding").fetchall()
+    assert found == [("dropped", "critical", day)]
+    assert "FIRST BAD RECORD" in whodunit("verify", fails=True)

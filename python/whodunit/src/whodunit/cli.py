@@ -227,9 +227,10 @@ def undo(config: Config, /, **options: Any) -> None:
 def verify(config: Config, as_data: bool) -> None:
     """Compute every seal anew and compare it with the anchors outside; name the first bad record."""
     with _Sources(config) as sources:
-        anchors, notes = [], []
+        anchors, notes, retired = [], [], None
         try:
             anchors += sealing.read_anchors(config.anchors) if config.anchors else []
+            retired = sealing.read_retired(config.anchors) if config.anchors else None
         except OSError as error:
             notes.append(f"the anchors' file cannot be read: {error.strerror}")
         try:
@@ -238,7 +239,7 @@ def verify(config: Config, as_data: bool) -> None:
             notes.append(f"Loki's anchors are missing: {error}")
         if not anchors:
             notes.append("no anchor outside the vault was found: only the vault's own seals were compared")
-        verdict = sealing.verify(sources.vault.connection, anchors)
+        verdict = sealing.verify(sources.vault.connection, anchors, retired)
         verdict.notes += notes
     if as_data:
         click.echo(json.dumps(dataclasses.asdict(verdict), indent=2))
@@ -248,7 +249,9 @@ def verify(config: Config, as_data: bool) -> None:
             f"{verdict.seals} seals and {verdict.records} records are as they were; anchors that agree: {anchored}"
         )
         for line in (
-            [f"{verdict.retired} seals are of days that were dropped"] if verdict.retired else []
+            [f"{verdict.retired} seals are of days that were dropped: their roots prove any copy of the rows"]
+            if verdict.retired
+            else []
         ) + verdict.notes:
             click.echo(clean(line))
         if verdict.fault is not None:

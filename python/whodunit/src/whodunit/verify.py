@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -65,7 +66,7 @@ class Verdict:
     anchored: dict[str, int] = field(default_factory=dict)
     retired: int = 0
     fault: Fault | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what else a reader must know of what is provable
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,17 @@ def read_anchors(path: Path) -> list[Anchor]:
     return parse_anchors(path.read_text(encoding="utf-8").splitlines(), "file")
 
 
+def read_retired(path: Path) -> int | None:
+    """Up to which transaction days were dropped, as the keeper noted it beside the anchors; None when it never did."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            value = json.loads(line)
+            if value["event"] == "vault_retired":
+                found.append(int(value["through_tx"]))
+    return max(found, default=None)
+
+
 def parse_anchors(lines: Iterable[str], source: str) -> list[Anchor]:
     """What anybody else's line says is not an anchor."""
     found = []
@@ -97,25 +109,35 @@ def parse_anchors(lines: Iterable[str], source: str) -> list[Anchor]:
     return found
 
 
-def verify(connection: psycopg.Connection[Any], anchors: Iterable[Anchor]) -> Verdict:
-    """Seal after seal until the first fault."""
+def verify(connection: psycopg.Connection[Any], anchors: Iterable[Anchor], retired: int | None = None) -> Verdict:
+    """Seal after seal until the first fault. retired: read_retired(); what is older may be gone, never different."""
     roots: dict[int, dict[str, set[str]]] = {}
     for anchor in anchors:
         roots.setdefault(anchor.n, {}).setdefault(anchor.source, set()).add(anchor.root)
     verdict = Verdict()
     connection.execute("SET timezone = 'UTC'")
-    retired = _retired(connection)
+    claimed = _retired(connection)
+    if claimed is not None and (retired is None or claimed > retired):
+        verdict.notes.append(
+            f"the vault says that days through tx {claimed} were dropped for their age: not anchored, not believed"
+        )
     before: bytes | None = None
     expected = None
     for seal in _seals(connection):
         n = int(seal["n"])
+        if expected is not None and n != expected:
+            missing = f"{expected} to {n - 1}" if n > expected else f"before {n}"
+            if _epoch_begins(connection, n):
+                verdict.notes.append(
+                    f"seals {missing} are anchored and gone: the vault was set back, as its epochs say"
+                )
         if expected is not None and n != expected and not _epoch_begins(connection, n):
-            missing = ", ".join(str(each) for each in range(expected, n)) or f"before {n}"
             verdict.fault = Fault(n, "seal", f"seal {missing}", "the numbers of the seals do not go on")
             return verdict
         fault = _outside(n, bytes(seal["root"]), roots.get(n, {}), verdict) or _chained(n, seal["prev_root"], before)
-        if fault is None and retired is not None and int(seal["first"]) <= retired and seal["rows"]:
+        if fault is None and retired is not None and int(seal["first"]) <= retired:
             verdict.retired += 1
+            fault = _retired_batch(connection, seal, verdict)
         elif fault is None:
             fault = _batch(connection, seal, verdict)
         if fault is not None:
@@ -164,6 +186,25 @@ def _batch(connection: psycopg.Connection[Any], seal: Mapping[str, Any], verdict
     if tree.root() == bytes(seal["root"]):
         return None
     return _blame(connection, seal)
+
+
+def _retired_batch(connection: psycopg.Connection[Any], seal: Mapping[str, Any], verdict: Verdict) -> Fault | None:
+    """Rows of a dropped day are gone, not changed: the kept leaves make the root, and what is left is among them."""
+    n, kept = int(seal["n"]), _kept_leaves(connection, int(seal["n"])) or []
+    tree = Tree()
+    tree.add(leaf(bytes(seal["prev_root"] or b"")))
+    for digest in kept:
+        tree.add(digest)
+    if tree.root() != bytes(seal["root"]):
+        return Fault(n, "seal", f"seal {n}", "its kept leaves do not make its root")
+    rest = iter(kept)
+    for record in _records(connection, seal):
+        verdict.records += 1
+        if not any(digest == record.digest for digest in rest):
+            return Fault(
+                n, "edited", record.name, f"batch {n}, whose days were dropped; the leaves have no such record"
+            )
+    return None
 
 
 def _records(connection: psycopg.Connection[Any], seal: Mapping[str, Any]) -> Iterator[Record]:

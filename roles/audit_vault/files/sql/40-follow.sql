@@ -247,7 +247,9 @@ BEGIN
     SELECT v.* INTO r FROM vault.relation v
     WHERE v.valid_to IS NULL AND v.epoch = vault.current_epoch() AND format('%I.%I', v.schema_name, v.table_name) = NEW.detail ->> 'table';
     IF r.id IS NOT NULL THEN
+      PERFORM set_config('vault.drops', 'on', true);
       EXECUTE format('DROP TABLE %I.%I', r.schema_name, r.table_name);
+      PERFORM set_config('vault.drops', '', true);
       DELETE FROM pg_subscription_rel s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.srrelid);
       DELETE FROM vault.relation v WHERE v.id = r.id;
     END IF;

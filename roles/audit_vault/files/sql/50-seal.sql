@@ -93,14 +93,22 @@ BEGIN
 END
 $$;
 
+-- The root of a batch from the leaves that were kept: all that can be proven once its days are retired.
+CREATE OR REPLACE FUNCTION vault.kept_root(leaves bytea, prev_root bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT vault.root(coalesce((SELECT array_agg(substr(leaves, 1 + 32 * i, 32) ORDER BY i)
+                              FROM generate_series(0, octet_length(leaves) / 32 - 1) AS i), '{}'), prev_root)
+$$;
+
 -- Seals whose rows are not what they were. Which record it is, whodunit verify finds with the anchors outside.
 CREATE OR REPLACE FUNCTION vault.broken_seals(from_n bigint DEFAULT 1) RETURNS TABLE (n bigint, wanted bytea, found bytea)
 LANGUAGE sql STABLE AS $$
   SELECT s.n, s.root, r.root FROM (
-    SELECT s.*, lag(s.horizon_xid, 1, 0::bigint) OVER w AS from_tx, lag(s.root) OVER w AS before, lag(s.n) OVER w AS n_before
+    SELECT s.*, lag(s.horizon_xid, 1, 0::bigint) OVER w AS from_tx, lag(s.root) OVER w AS before, lag(s.n) OVER w AS n_before,
+           (SELECT max((f.detail ->> 'through_tx')::bigint) FROM vault.own_finding f WHERE f.kind = 'retired') AS retired
     FROM vault.seal s WINDOW w AS (ORDER BY s.n)) s,
-  LATERAL (SELECT vault.root(vault.leaf_hashes(s.from_tx, s.horizon_xid), s.prev_root) AS root) r
-  WHERE s.n >= from_n AND (r.root <> s.root OR s.prev_root IS DISTINCT FROM s.before 
+  LATERAL (SELECT CASE WHEN s.from_tx <= s.retired THEN vault.kept_root(s.leaves, s.prev_root)
+                  ELSE vault.root(vault.leaf_hashes(s.from_tx, s.horizon_xid), s.prev_root) END AS root) r
+  WHERE s.n >= from_n AND (r.root <> s.root OR s.prev_root IS DISTINCT FROM s.before
          OR (s.n <> coalesce(s.n_before, 0) + 1 AND NOT EXISTS (SELECT FROM vault.epoch e WHERE e.after_seal = s.n - 1)))
   ORDER BY s.n
 $$;

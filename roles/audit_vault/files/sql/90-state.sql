@@ -7,8 +7,10 @@ CREATE OR REPLACE FUNCTION vault.fingerprint() RETURNS text LANGUAGE sql STABLE 
     SELECT c.relname || pg_get_viewdef(c.oid) || coalesce(c.relacl::text, '') FROM pg_class c
     WHERE c.relnamespace = 'vault'::regnamespace AND c.relkind = 'v'
     UNION ALL
+    SELECT evtname || evtenabled::text || evtfoid::regproc::text FROM pg_event_trigger
+    UNION ALL
     SELECT pg_get_triggerdef(t.oid) || t.tgenabled::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE c.relnamespace = 'audit'::regnamespace) o
+    WHERE c.relnamespace IN ('audit'::regnamespace, 'vault'::regnamespace)) o
 $$;
 
 DO $$
