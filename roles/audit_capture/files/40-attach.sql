@@ -130,6 +130,16 @@ BEGIN
     RETURN NEXT 'CONNECT of audit_replicator';
   END IF;
 
+  -- A template cannot be dropped, WITH (FORCE) neither; but whoever has CREATEDB may copy one.
+  IF NOT (SELECT datistemplate FROM pg_database WHERE datname = current_database()) THEN
+    EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true', current_database());
+    RETURN NEXT 'IS_TEMPLATE';
+  END IF;
+  FOR one IN SELECT rolname FROM pg_roles WHERE rolcreatedb AND NOT rolsuper LOOP
+    EXECUTE format('ALTER ROLE %I NOCREATEDB', one);
+    RETURN NEXT 'no CREATEDB for ' || one;
+  END LOOP;
+
   RETURN QUERY SELECT * FROM audit.attach(only_new => false);
   PERFORM audit.define(NULL);
 END $$;

@@ -27,6 +27,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     'settings_of', (SELECT jsonb_agg(jsonb_build_array(s.setdatabase, s.setrole, c) ORDER BY s.setdatabase, s.setrole, c)
                     FROM pg_db_role_setting s, unnest(s.setconfig) AS c),
     'parameters', (SELECT jsonb_agg(jsonb_build_array(parname, paracl::text) ORDER BY parname) FROM pg_parameter_acl),
+    'template', (SELECT datistemplate FROM pg_database WHERE datname = current_database()),
     'powerful', (SELECT jsonb_agg(jsonb_build_array(rolname, rolsuper, rolreplication, rolbypassrls, rolcreaterole, rolcreatedb) ORDER BY rolname)
                  FROM pg_roles WHERE rolsuper OR rolreplication OR rolbypassrls OR rolcreaterole OR rolcreatedb),
     'members', (SELECT jsonb_agg(jsonb_build_array(roleid::regrole::text, member::regrole::text, admin_option)

@@ -1,7 +1,15 @@
--- How production stands with the vault's slot. Runs on production as audit_replicator.
+-- How production stands with the vault's slot, and what else keeps its database from being dropped. Runs on production as
+-- audit_replicator. The control file learns of a new timeline only at a checkpoint; the name of the WAL file has it at once.
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
-       (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+       ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int AS timeline,
        pg_current_wal_flush_lsn()::text AS lsn, s.slot_name IS NOT NULL AS slot, s.active, s.wal_status,
        s.confirmed_flush_lsn::text AS confirmed, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), s.restart_lsn)::bigint AS retained,
-       (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep
+       (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
+       EXISTS (SELECT FROM pg_replication_slots h WHERE h.slot_name = %(hold)s AND h.active) AS held,
+       (SELECT d.datistemplate FROM pg_database d WHERE d.datname = current_database()) AS template,
+       -- It has older heartbeats, but not the last one that reached the vault: its WAL is another from there on, however far it is.
+       (xpath('//forgot/text()', query_to_xml(CASE WHEN to_regclass('audit.heartbeat') IS NULL THEN 'SELECT false AS forgot' ELSE
+         format('SELECT coalesce((SELECT min(h.at) FROM audit.heartbeat h) < %%L::timestamptz AND NOT EXISTS (
+                   SELECT FROM audit.heartbeat h WHERE (h.at, h.lsn) = (%%L, %%L)), false) AS forgot',
+                %(beat_at)s::timestamptz, %(beat_at)s::timestamptz, %(beat_lsn)s::pg_lsn) END, false, false, '')))[1]::text::boolean AS forgot
 FROM (SELECT 1) one LEFT JOIN pg_replication_slots s ON s.slot_name = %(name)s

@@ -11,19 +11,36 @@ Runs as the cluster's own user, since PostgreSQL 15 lets only a superuser own an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-import psycopg2.extras
+from vault_alarms import PATIENCE, in_vault, lag, on_production
+from vault_common import (
+    HOLD,
+    SUBSCRIPTION,
+    KeeperError,
+    Settings,
+    append,
+    ask,
+    connect,
+    last_anchor,
+    log_line,
+    text_of,
+    write_metrics,
+)
+from vault_epoch import Outside, continues_until, new_epoch_reason, note_position, vault_went_back
 
-SUBSCRIPTION = "tovplay_vault"
+UPKEEP_SECONDS = 3600
+NOTHING_HEARD = {"beat_at": None, "beat_lsn": None}
 PUBLICATIONS = "tovplay_audit_rows, tovplay_audit_meta"
 SUBSCRIBED = """
 SELECT n.nspname || '.' || c.relname FROM pg_subscription_rel r
@@ -34,76 +51,6 @@ SELECT n, encode(root, 'hex') AS root, first_id, last_id, rows, horizon_xid, at 
 """
 
 
-class KeeperError(Exception):
-    """What a person has to do something about, in one sentence."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """/etc/tovplay/audit_vault.json."""
-
-    vault: str
-    production: str
-    policies: Sequence[Mapping[str, str]]
-    anchors: Path
-    metrics: Path
-    seal_seconds: float = 5
-    drift_seconds: float = 300
-    silence_seconds: float = 60
-    lag_bytes: int = 268435456
-    keep_days: int = 30
-
-    @classmethod
-    def read(cls, path: Path) -> Settings:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**values, "anchors": Path(values["anchors"]), "metrics": Path(values["metrics"])})
-
-
-def connect(dsn: str) -> Any:
-    connection = psycopg2.connect(dsn, cursor_factory=psycopg2.extras.RealDictCursor)
-    connection.autocommit = True
-    return connection
-
-
-def ask(connection: Any, query: str, parameters: Any = None) -> list[dict[str, Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        return [dict(row) for row in cursor.fetchall()] if cursor.description else []
-
-
-def text_of(name: str) -> str:
-    """A query beside this file."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def log_line(**values: Any) -> None:
-    print(json.dumps(values, default=str, sort_keys=True), flush=True)
-
-
-def lsn(text: str | None) -> int:
-    high, _, low = (text or "0/0").partition("/")
-    return (int(high, 16) << 32) + int(low, 16)
-
-
-def new_epoch_reason(production: Mapping[str, Any], vault: Mapping[str, Any], anchored: int) -> str | None:
-    """Why what comes now does not continue what the vault has; None when it does."""
-    if not vault["epoch"]:
-        return "first subscription"
-    if vault["system_identifier"] and vault["system_identifier"] != production["system_identifier"]:
-        return "production is another cluster"
-    if vault["timeline"] and vault["timeline"] != production["timeline"]:
-        return "production was restored or failed over"
-    if lsn(production["lsn"]) < lsn(vault["applied"]):
-        return "production was set back"
-    if vault["seals"] < anchored:
-        return "the vault was set back"
-    if vault["subscribed"] and not production["slot"]:
-        return "production has lost the slot"
-    if production["wal_status"] == "lost":
-        return "production gave the slot up, since it kept too much WAL"
-    return None
-
-
 class Keeper:
     """One vault, one production."""
 
@@ -112,6 +59,9 @@ class Keeper:
         self.check = check
         self.alarms: dict[str, Any] = {}
         self.noise: dict[str, tuple[int, int]] = {}
+        self.drifting = 0  # tables that differed when they were compared last
+        self.wrong_since: dict[str, float] = {}
+        self.findings: list[tuple[datetime, str, str]] = []
         self.errors_before: int | None = None
         self.started = time.monotonic()
 
@@ -132,16 +82,30 @@ class Keeper:
 
     # -- follow ---------------------------------------------------------------------------------------------------
 
+    def look(self, vault: Any) -> dict[str, Any]:
+        """How the vault stands."""
+        return ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
+
+    def look_there(self, production: Any, here: Mapping[str, Any]) -> dict[str, Any]:
+        """How production stands, beside a look at the vault that was taken before."""
+        places = {"name": SUBSCRIPTION, "hold": HOLD, "beat_at": here["beat_at"], "beat_lsn": here["beat_lsn"]}
+        return ask(production, text_of("production.sql"), places)[0]
+
+    def outside(self) -> Outside:
+        return Outside.read(self.settings.anchors, self.settings.position)
+
     def sync(self, vault: Any, production: Any) -> Iterator[str]:
         """Brings shadows, subscription and epoch to what production is now; yields what it does."""
         # The vault first: else what is applied in between makes production look as if it had been set back.
-        here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
-        there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
-        reason = new_epoch_reason(there, here, last_anchor(self.settings.anchors))
+        here = self.look(vault)
+        there = self.look_there(production, here)
+        reason = new_epoch_reason(there, here, self.outside())
         if reason:
             yield f"epoch {here['epoch'] + 1}: {reason}"
             self.open_epoch(vault, production, reason, there, here)
-            here = here if self.check else ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
+            here = here if self.check else self.look(vault)
+        if not self.check:
+            note_position(self.settings.position, here)
         changed = self.write(
             vault, "SELECT vault.set_policies(%s::jsonb) AS changed", json.dumps(self.settings.policies)
         )
@@ -154,11 +118,15 @@ class Keeper:
         failing = self.errors_before is not None and (here["errors"] or 0) > self.errors_before
         for row in self.write(vault, "SELECT vault.adopt(%s::jsonb, %s) AS done", json.dumps(tables), failing):
             yield row["done"]
-        yield from self.subscribe(vault, here, {f"{table['schema']}.{table['table']}" for table in tables})
+        published = {f"{table['schema']}.{table['table']}" for table in tables}
+        yield from self.subscribe(vault, production, here, published)
+        self.write(vault, "SELECT vault.close_gaps()")
 
-    def subscribe(self, vault: Any, here: Mapping[str, Any], published: set[str]) -> Iterator[str]:
+    def subscribe(self, vault: Any, production: Any, here: Mapping[str, Any], published: set[str]) -> Iterator[str]:
         if not here["subscribed"]:
             yield "subscription"
+            if not self.check:
+                drop_slots(production, here["own_system"])  # of one that was made and not finished
             self.write(
                 vault,
                 f"CREATE SUBSCRIPTION {SUBSCRIPTION} CONNECTION %s PUBLICATION {PUBLICATIONS}",
@@ -182,16 +150,20 @@ class Keeper:
             self.write(vault, f"ALTER SUBSCRIPTION {SUBSCRIPTION} DISABLE")
             self.write(vault, f"ALTER SUBSCRIPTION {SUBSCRIPTION} SET (slot_name = NONE)")
             self.write(vault, f"DROP SUBSCRIPTION {SUBSCRIPTION}")
-        if there["slot"] and not self.check:
-            drop_slot(production)
+        until = continues_until(reason, vault, production, here["applied"])
+        if not self.check:
+            drop_slots(production, here["own_system"])
+            log_line(event="vault_alarm", kind="new_epoch", severity="critical", detail={"reason": reason, **until})
         self.write(
             vault,
-            "SELECT vault.open_epoch(%s, %s, %s, %s::pg_lsn, %s)",
+            "SELECT vault.open_epoch(%s, %s, %s, %s, %s, %s::pg_lsn, %s::pg_lsn)",
             reason,
             there["system_identifier"],
             there["timeline"],
-            there["lsn"],
-            last_anchor(self.settings.anchors),
+            self.outside().anchored,
+            until["at"],
+            until["lsn"],
+            here["applied"],
         )
 
     def write(self, vault: Any, query: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -202,12 +174,9 @@ class Keeper:
     def seal(self, vault: Any) -> None:
         ask(vault, "SELECT n FROM vault.seal_now()")
         rows = ask(vault, NEW_SEALS, (last_anchor(self.settings.anchors),))
-        with self.settings.anchors.open("a", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, default=str, sort_keys=True) + "\n")
-                log_line(event="vault_seal", **row)
-            file.flush()
-            os.fsync(file.fileno())
+        for row in rows:
+            log_line(event="vault_seal", **row)
+        append(self.settings.anchors, rows)
 
     # -- compare --------------------------------------------------------------------------------------------------
 
@@ -224,74 +193,81 @@ class Keeper:
 
     # -- watch ----------------------------------------------------------------------------------------------------
 
-    def watch(self, vault: Any, there: Mapping[str, Any] | None) -> None:
-        """Compares both sides with what is healthy: metrics, alarms, findings."""
-        here = ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
-        wrong: dict[str, Any] = {}
-        lag = None
-        if there is None:
-            wrong["production_unreachable"] = {}
-        else:
-            lag = max(0, lsn(there["lsn"]) - lsn(there["confirmed"])) if there["slot"] else None
-            if not there["slot"] or there["wal_status"] == "lost":
-                wrong["slot_lost"] = {"wal_status": there["wal_status"]}
-            elif not there["active"]:
-                wrong["slot_inactive"] = {}
-            if lag is not None and lag > self.settings.lag_bytes:
-                wrong["lag"] = {"bytes": lag}
-            if there["retained"] and there["keep"] and there["retained"] > there["keep"] / 2:
-                wrong["slot_fills_disk"] = {"retained": there["retained"], "kept_at_most": there["keep"]}
-        if not here["working"]:
-            wrong["not_applying"] = {}
-        if self.errors_before is not None and (here["errors"] or 0) > self.errors_before:
-            wrong["apply_error"] = {"errors": here["errors"], "reason": "in the vault's own log"}
-        self.errors_before = here["errors"] or 0
-        # From before the keeper began it knows of no silence: the first beat of a new vault needs its time.
-        age = here["heartbeat_age"] if here["heartbeat_age"] is not None else time.monotonic() - self.started
-        if age > self.settings.silence_seconds:
-            wrong["silence"] = {"seconds": round(age)}
-        if here["rest"]:
-            wrong["rows_outside_days"] = {"rows": here["rest"]}
-        self.raise_alarms(vault, wrong)
-        self.write_metrics(here, there, lag)
+    def watch(
+        self, vault: Any, here: Mapping[str, Any] | None, there: Mapping[str, Any] | None, wrong: Mapping[str, Any]
+    ) -> None:
+        """Metrics, alarms and findings from a look at each side; None for the side that did not answer."""
+        found = dict(wrong)
+        if there:
+            found |= on_production(there, self.settings)
+        if here:
+            found |= in_vault(here, self.settings, time.monotonic() - self.started, self.errors_before)
+            self.errors_before = here["errors"] or 0
+        free = shutil.disk_usage(self.settings.data)
+        if free.free < free.total * self.settings.disk_free_percent / 100:
+            found["disk_low"] = {"free": free.free, "of": free.total}
+        self.raise_alarms(self.lasting(found))
+        if vault:
+            self.write_findings(vault)
+        self.measure(here, there, free.free)
 
-    def raise_alarms(self, vault: Any, wrong: Mapping[str, Any]) -> None:
+    def lasting(self, wrong: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that are wrong for longer than one waits for them to mend by themselves."""
+        now = time.monotonic()
+        self.wrong_since = {kind: self.wrong_since.get(kind, now) for kind in wrong}
+        return {kind: wrong[kind] for kind in wrong if now - self.wrong_since[kind] >= PATIENCE.get(kind, 0)}
+
+    def raise_alarms(self, wrong: Mapping[str, Any]) -> None:
         """One line and one finding when an alarm begins, one line when it ends."""
-        for kind in wrong.keys() - self.alarms.keys():
+        for kind in sorted(wrong.keys() - self.alarms.keys()):
             log_line(event="vault_alarm", kind=kind, severity="critical", detail=wrong[kind])
-            self.find(vault, kind, "critical", wrong[kind])
-        for kind in self.alarms.keys() - wrong.keys():
+            self.find(kind, wrong[kind])
+        for kind in sorted(self.alarms.keys() - wrong.keys()):
             log_line(event="vault_alarm_over", kind=kind)
         self.alarms = dict(wrong)
 
-    def find(self, vault: Any, kind: str, severity: str, detail: Mapping[str, Any]) -> None:
-        ask(
-            vault,
-            "INSERT INTO vault.own_finding (kind, severity, detail) VALUES (%s, %s, %s)",
-            (kind, severity, json.dumps(detail, default=str)),
-        )
+    def find(self, kind: str, detail: Mapping[str, Any]) -> None:
+        """A finding of now; it is written when the vault can be written to."""
+        self.findings.append((datetime.now(UTC), kind, json.dumps(detail, default=str)))
 
-    def write_metrics(self, here: Mapping[str, Any], there: Mapping[str, Any] | None, lag: int | None) -> None:
-        values = {
-            "tovplay_vault_up": 1,
-            "tovplay_vault_applying": int(here["working"]),
+    def write_findings(self, vault: Any) -> None:
+        insert = "INSERT INTO vault.own_finding (at, kind, severity, detail) VALUES (%s, %s, 'critical', %s)"
+        try:
+            while self.findings:
+                ask(vault, insert, self.findings[0])
+                del self.findings[0]
+        except psycopg2.Error as error:  # a full disk: they wait, and the alarm is out
+            log_line(event="vault_findings_wait", count=len(self.findings), detail=str(error).strip())
+
+    def measure(self, here: Mapping[str, Any] | None, there: Mapping[str, Any] | None, free: int) -> None:
+        values: dict[str, Any] = {
+            "tovplay_vault_up": int(here is not None),
             "tovplay_vault_production_reachable": int(there is not None),
-            "tovplay_vault_slot_active": int(bool(there and there["active"])),
-            "tovplay_vault_slot_retained_bytes": there and there["retained"],
-            "tovplay_vault_lag_bytes": lag,
-            "tovplay_vault_heartbeat_age_seconds": here["heartbeat_age"],
-            "tovplay_vault_seal_age_seconds": here["seal_age"],
-            "tovplay_vault_seals": here["seals"],
-            "tovplay_vault_epoch": here["epoch"],
             "tovplay_vault_alarms": len(self.alarms),
+            "tovplay_vault_disk_free_bytes": free,
             "tovplay_vault_checked_timestamp_seconds": int(time.time()),
         }
-        lines = [f"{name} {value}\n" for name, value in values.items() if value is not None]
-        lines += [f'tovplay_vault_alarm{{kind="{kind}"}} 1\n' for kind in sorted(self.alarms)]
-        fresh = self.settings.metrics.with_suffix(".new")
-        fresh.write_text("".join(lines), encoding="utf-8")
-        fresh.chmod(0o644)
-        fresh.replace(self.settings.metrics)
+        if there:
+            values |= {
+                "tovplay_vault_slot_active": int(bool(there["active"])),
+                "tovplay_vault_production_held": int(there["held"]),
+                "tovplay_vault_slot_retained_bytes": there["retained"],
+                "tovplay_vault_lag_bytes": lag(there),
+            }
+        if here:
+            values |= {
+                "tovplay_vault_applying": int(here["working"]),
+                "tovplay_vault_heartbeat_age_seconds": here["heartbeat_age"],
+                "tovplay_vault_seal_age_seconds": here["seal_age"],
+                "tovplay_vault_seals": here["seals"],
+                "tovplay_vault_epoch": here["epoch"],
+                "tovplay_vault_drifting_tables": self.drifting,
+            }
+        values |= {f'tovplay_vault_alarm{{kind="{kind}"}}': 1 for kind in sorted(self.alarms)}
+        try:
+            write_metrics(self.settings.metrics / "audit_vault.prom", values)
+        except OSError as error:  # a full disk: the old figures stay, and their timestamp tells
+            log_line(event="vault_metrics", detail=str(error))
 
 
 @dataclass
@@ -299,61 +275,81 @@ class Loop:
     """The service: every few seconds a seal, a look at both sides, and what waits."""
 
     keeper: Keeper
+    vault: Any = None
+    production: Any = None
     last_drift: float = field(default_factory=time.monotonic)
-    last_upkeep: float = 0
+    last_upkeep: float | None = None
 
     def run(self) -> None:
-        vault = production = None
         while True:
-            try:
-                vault = vault if vault and not vault.closed else self.keeper.vault()
-                production = self.round(vault, production)
-            except (psycopg2.Error, KeeperError) as error:
-                log_line(event="vault_alarm", kind="keeper", severity="critical", detail=str(error).strip())
-                vault = production = None
+            self.round()
             time.sleep(self.keeper.settings.seal_seconds)
 
-    def round(self, vault: Any, production: Any) -> Any:
-        keeper = self.keeper
-        keeper.seal(vault)
+    def round(self) -> None:
+        """One side that does not answer never keeps the keeper from looking at the other."""
+        keeper, here, there = self.keeper, None, None
+        wrong: dict[str, Any] = {}
         try:
-            production = production if production and not production.closed else keeper.production()
-            there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION})[0]
+            self.vault = self.vault or keeper.vault()
+            here = keeper.look(self.vault)
+            if back := vault_went_back(here, keeper.outside()):
+                wrong["vault_went_back"] = {"reason": back}  # production must answer before an epoch can begin
+            elif here["epoch"]:
+                keeper.seal(self.vault)
+                note_position(keeper.settings.position, here)
+        except (psycopg2.Error, KeeperError, OSError) as error:
+            wrong["keeper"] = {"reason": str(error).strip()}
+            self.vault = closed(self.vault)
+        try:
+            self.production = self.production or keeper.production()
+            there = keeper.look_there(self.production, here or NOTHING_HEARD)
         except (psycopg2.Error, KeeperError) as error:
-            log_line(event="vault_production", detail=str(error).strip())
-            keeper.watch(vault, None)
-            return None
-        for done in keeper.sync(vault, production):
+            wrong["production_unreachable"] = {"reason": str(error).strip()}
+            self.production = closed(self.production)
+        if self.vault and self.production:
+            try:
+                self.follow()
+            except (psycopg2.Error, KeeperError, OSError) as error:
+                wrong["keeper"] = {"reason": str(error).strip()}
+                self.vault, self.production = closed(self.vault), closed(self.production)
+        keeper.watch(self.vault, here, there, wrong)
+
+    def follow(self) -> None:
+        """What needs both sides."""
+        keeper, now = self.keeper, time.monotonic()
+        for done in keeper.sync(self.vault, self.production):
             log_line(event="vault_sync", done=done)
-        keeper.watch(vault, there)
-        now = time.monotonic()
         if now - self.last_drift > keeper.settings.drift_seconds:
             self.last_drift = now
-            for detail in keeper.drift(vault, production):
+            keeper.drifting = 0
+            for detail in keeper.drift(self.vault, self.production):
                 log_line(event="vault_alarm", kind="drift", severity="critical", detail=detail)
-                keeper.find(vault, "drift", "critical", detail)
-        if not self.last_upkeep or now - self.last_upkeep > 3600:
+                keeper.find("drift", detail)
+                keeper.drifting += 1
+        if self.last_upkeep is None or now - self.last_upkeep > UPKEEP_SECONDS:
             self.last_upkeep = now
-            ask(vault, "SELECT vault.ensure_days()")
-            ask(vault, "SELECT vault.retire(%s)", (keeper.settings.keep_days,))
-        return production
+            ask(self.vault, "SELECT vault.ensure_days()")
+            for row in ask(self.vault, "SELECT * FROM vault.retire(%s)", (keeper.settings.keep_days,)):
+                log_line(event="vault_retired", **row)
+                append(keeper.settings.anchors, [{"event": "vault_retired", **row}])
 
 
-def last_anchor(path: Path) -> int:
-    """Number of the last seal that has left the cluster; 0 before the first."""
-    if not path.exists() or not path.stat().st_size:
-        return 0
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        lines = [line for line in file.read().splitlines() if line.endswith(b"}")]
-    return int(json.loads(lines[-1])["n"]) if lines else 0
+def closed(connection: Any) -> None:
+    """For a connection that has failed: the next round makes a new one."""
+    if connection is not None:
+        with contextlib.suppress(psycopg2.Error):
+            connection.close()
 
 
-def drop_slot(production: Any) -> None:
-    """The old slot holds WAL for nobody; a worker that still uses it is on its way out."""
-    for _ in range(30):
+def drop_slots(production: Any, own_system: int) -> None:
+    """The old slot, and what its table copies left, hold WAL for nobody; a worker that uses one is on its way out."""
+    query = """
+    SELECT slot_name, pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+    WHERE slot_name = %s OR slot_name ~ ('^pg_[0-9]+_sync_[0-9]+_' || %s || '$')
+    """
+    for _ in range(50):
         try:
-            ask(production, "SELECT pg_drop_replication_slot(%s)", (SUBSCRIPTION,))
+            ask(production, query, (SUBSCRIPTION, own_system))
             return
         except psycopg2.errors.ObjectInUse:
             time.sleep(0.2)
