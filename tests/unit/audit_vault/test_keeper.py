@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "roles/audit_vault/files/keeper"))
-common = importlib.import_module("vault_common")
-epoch = importlib.import_module("vault_epoch")
+common = importlib.import_module("keeper_common")
+epoch = importlib.import_module("keeper_epoch")
 holder = importlib.import_module("tovplay_vault_holder")
 
 PRODUCTION = {

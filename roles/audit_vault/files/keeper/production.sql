@@ -7,9 +7,5 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
        (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
        EXISTS (SELECT FROM pg_replication_slots h WHERE h.slot_name = %(hold)s AND h.active) AS held,
        (SELECT d.datistemplate FROM pg_database d WHERE d.datname = current_database()) AS template,
-       -- It has older heartbeats, but not the last one that reached the vault: its WAL is another from there on, however far it is.
-       (xpath('//forgot/text()', query_to_xml(CASE WHEN to_regclass('audit.heartbeat') IS NULL THEN 'SELECT false AS forgot' ELSE
-         format('SELECT coalesce((SELECT min(h.at) FROM audit.heartbeat h) < %%L::timestamptz AND NOT EXISTS (
-                   SELECT FROM audit.heartbeat h WHERE (h.at, h.lsn) = (%%L, %%L)), false) AS forgot',
-                %(beat_at)s::timestamptz, %(beat_at)s::timestamptz, %(beat_lsn)s::pg_lsn) END, false, false, '')))[1]::text::boolean AS forgot
+       to_regclass('audit.heartbeat') IS NOT NULL AS beats
 FROM (SELECT 1) one LEFT JOIN pg_replication_slots s ON s.slot_name = %(name)s

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from vault_common import HOLD, Settings, ask, connect, log_line, write_metrics
+from keeper_common import HOLD, Settings, ask, connect, log_line, write_metrics
 
 LOOK_SECONDS = 5.0
 MOVE_SECONDS = 60.0  # so often without need: the oldest catalog rows that production must keep are not older

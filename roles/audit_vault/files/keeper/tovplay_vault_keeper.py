@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from vault_alarms import PATIENCE, in_vault, lag, on_production
-from vault_common import (
+from keeper_alarms import PATIENCE, in_vault, lag, on_production
+from keeper_common import (
     HOLD,
     SUBSCRIPTION,
     KeeperError,
@@ -37,10 +37,18 @@ from vault_common import (
     text_of,
     write_metrics,
 )
-from vault_epoch import Outside, continues_until, new_epoch_reason, note_position, vault_went_back
+from keeper_epoch import (
+    ALL,
+    Outside,
+    continues_until,
+    forgotten,
+    heard,
+    new_epoch_reason,
+    note_position,
+    vault_went_back,
+)
 
 UPKEEP_SECONDS = 3600
-NOTHING_HEARD = {"beat_at": None, "beat_lsn": None}
 PUBLICATIONS = "tovplay_audit_rows, tovplay_audit_meta"
 SUBSCRIBED = """
 SELECT n.nspname || '.' || c.relname FROM pg_subscription_rel r
@@ -59,6 +67,7 @@ class Keeper:
         self.check = check
         self.alarms: dict[str, Any] = {}
         self.noise: dict[str, tuple[int, int]] = {}
+        self.compared: Any = None  # the session in which all heartbeats were compared
         self.drifting = 0  # tables that differed when they were compared last
         self.wrong_since: dict[str, float] = {}
         self.findings: list[tuple[datetime, str, str]] = []
@@ -86,10 +95,12 @@ class Keeper:
         """How the vault stands."""
         return ask(vault, text_of("vault.sql"), {"name": SUBSCRIPTION})[0]
 
-    def look_there(self, production: Any, here: Mapping[str, Any]) -> dict[str, Any]:
-        """How production stands, beside a look at the vault that was taken before."""
-        places = {"name": SUBSCRIPTION, "hold": HOLD, "beat_at": here["beat_at"], "beat_lsn": here["beat_lsn"]}
-        return ask(production, text_of("production.sql"), places)[0]
+    def look_there(self, production: Any, vault: Any) -> dict[str, Any]:
+        """How production stands; None for a vault that is away."""
+        there = ask(production, text_of("production.sql"), {"name": SUBSCRIPTION, "hold": HOLD})[0]
+        # A production that was set back has ended the session: all heartbeats in a new one, then the last.
+        count = 1 if production is self.compared else ALL
+        return {**there, "forgot": bool(vault and there["beats"] and forgotten(production, heard(vault, count)))}
 
     def outside(self) -> Outside:
         return Outside.read(self.settings.anchors, self.settings.position)
@@ -98,7 +109,8 @@ class Keeper:
         """Brings shadows, subscription and epoch to what production is now; yields what it does."""
         # The vault first: else what is applied in between makes production look as if it had been set back.
         here = self.look(vault)
-        there = self.look_there(production, here)
+        there = self.look_there(production, vault)
+        self.compared = production
         reason = new_epoch_reason(there, here, self.outside())
         if reason:
             yield f"epoch {here['epoch'] + 1}: {reason}"
@@ -302,7 +314,7 @@ class Loop:
             self.vault = closed(self.vault)
         try:
             self.production = self.production or keeper.production()
-            there = keeper.look_there(self.production, here or NOTHING_HEARD)
+            there = keeper.look_there(self.production, self.vault)
         except (psycopg2.Error, KeeperError) as error:
             wrong["production_unreachable"] = {"reason": str(error).strip()}
             self.production = closed(self.production)

@@ -10,10 +10,8 @@ SELECT vault.current_epoch() AS epoch, e.system_identifier, e.timeline,
        greatest((SELECT max(s.n) FROM vault.seal s), (SELECT max(p.after_seal) FROM vault.epoch p), 0) AS seals,
        (SELECT count(*) FROM vault.history_rest) AS rest,
        (SELECT count(*) FROM vault.gap g WHERE g.to_at IS NULL) AS open_gaps,
-       b.at AS beat_at, b.lsn::text AS beat_lsn,
        (SELECT system_identifier FROM pg_control_system()) AS own_system, pg_current_wal_flush_lsn()::text AS own_lsn,
        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int AS own_timeline
 FROM (SELECT 1) one
 LEFT JOIN vault.epoch e ON e.n = vault.current_epoch()
 LEFT JOIN pg_subscription sub ON sub.subname = %(name)s
-LEFT JOIN LATERAL (SELECT h.at, h.lsn FROM audit.heartbeat h WHERE h.received_at > e.started_at ORDER BY h.id DESC LIMIT 1) b ON true

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vault_common import ask, last_anchor, lsn
+from keeper_common import ask, last_anchor, lsn
 
 SET_BACK = "the vault was set back"
 REBUILT = "the vault was rebuilt"
@@ -22,11 +22,34 @@ SELECT greatest((SELECT max(h.at) FROM audit.heartbeat h),
                 (SELECT max(t.commit_at) FROM vault.sealed_transaction t)) AS at,
        coalesce(%s, (SELECT max(h.lsn)::text FROM audit.heartbeat h)) AS lsn
 """
-BEATS = "SELECT json_agg(json_build_object('at', h.at, 'lsn', h.lsn)) AS beats FROM audit.heartbeat h"
-SHARED = """
-SELECT h.at, h.lsn::text AS lsn FROM audit.heartbeat h
-JOIN json_to_recordset(%s) AS b (at timestamptz, lsn pg_lsn) ON (b.at, b.lsn) = (h.at, h.lsn) ORDER BY h.at DESC LIMIT 1
+# Heartbeats that the vault has from this production, newest first; a day of them is what production keeps.
+HEARD = """
+SELECT json_agg(json_build_object('at', b.at, 'lsn', b.lsn)) AS beats FROM (
+  SELECT h.at, h.lsn FROM audit.heartbeat h JOIN vault.epoch e ON e.n = vault.current_epoch()
+  WHERE h.received_at > e.started_at
+  ORDER BY h.id DESC LIMIT %s) b
 """
+# The first that production has no more, though it has older ones: its WAL is another from there on.
+FORGOTTEN = """
+SELECT min(b.at) AS at FROM json_to_recordset(%s) AS b (at timestamptz, lsn pg_lsn)
+WHERE b.at > (SELECT min(h.at) FROM audit.heartbeat h)
+  AND NOT EXISTS (SELECT FROM audit.heartbeat h WHERE (h.at, h.lsn) = (b.at, b.lsn))
+"""
+SHARED = """
+SELECT h.at, h.lsn::text AS lsn FROM audit.heartbeat h JOIN json_to_recordset(%s) AS b (at timestamptz, lsn pg_lsn)
+  ON (b.at, b.lsn) = (h.at, h.lsn) WHERE h.at < %s::timestamptz ORDER BY h.at DESC LIMIT 1
+"""
+ALL = 9000  # more than production keeps
+
+
+def heard(vault: Any, count: int = ALL) -> str:
+    """The newest heartbeats that the vault has, as JSON."""
+    return json.dumps(ask(vault, HEARD, (count,))[0]["beats"] or [], default=str)
+
+
+def forgotten(production: Any, beats: str) -> Any:
+    """Time of the first of these that production has lost; None when it has them all."""
+    return ask(production, FORGOTTEN, (beats,))[0]["at"]
 
 
 @dataclass(frozen=True)
@@ -96,8 +119,9 @@ def continues_until(reason: str, vault: Any, production: Any, applied: str | Non
         found = ask(vault, PROVEN)
     elif reason in (SLOT_GONE, SLOT_LOST):
         found = ask(vault, APPLIED, (applied,))
-    elif ask(production, "SELECT to_regclass('audit.heartbeat') IS NOT NULL AS there")[0]["there"]:
-        found = ask(vault, SHARED, (json.dumps(ask(production, BEATS)[0]["beats"] or [], default=str),))
+    elif ask(production, "SELECT to_regclass('audit.heartbeat') IS NOT NULL AS beats")[0]["beats"]:
+        beats = heard(vault)
+        found = ask(production, SHARED, (beats, forgotten(production, beats) or "infinity"))
     else:
         found = []
     return found[0] if found else {"at": None, "lsn": None}

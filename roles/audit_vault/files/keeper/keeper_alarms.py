@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vault_common import HOLD, Settings, lsn
+from keeper_common import HOLD, Settings, lsn
 
 PATIENCE = {"not_held": 15.0}  # seconds that must pass: the holder comes back by itself
 
