@@ -22,7 +22,7 @@ VERSION = 1
 MAX_BYTES = 1024  # what production keeps of it whole
 MAX_TAG_BYTES = 63  # NAMEDATALEN: PostgreSQL cuts application_name there
 CLAIMS = frozenset(
-    {"v", "uid", "email_hash", "sid_hash", "ip", "pod", "method", "route", "reason", "cid", "tp", "iat", "sig"}
+    {"v", "uid", "email_hash", "sid_hash", "bsid", "ip", "pod", "method", "route", "reason", "cid", "tp", "iat", "sig"}
 )
 _CUT_FIRST = ("reason", "route", "pod")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
