@@ -101,7 +101,7 @@ def receiver() -> Iterator[Receiver]:
     found.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run(environment: dict[str, str]) -> Callable[..., list[dict[str, Any]]]:
     """Run a script with telemetry active; its standard output's lines, each of them JSON."""
 
@@ -193,9 +193,9 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < end:
         try:
-            requests.get(f"http://127.0.0.1:{port}/ready", timeout=5)
+            requests.get(f"http://127.0.0.1:{port}/ready", timeout=30)
             return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.1)
     raise AssertionError(f"the application did not start (exit code {process.poll()})")
 

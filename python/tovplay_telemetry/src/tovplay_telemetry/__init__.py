@@ -13,7 +13,7 @@ _HOME = {
     "init_app": "activation",
     "setup_logging": "activation",
     "audit_log": "audit",
-    "work": "work",
+    "work": "jobs",
     "correlation_id": "request",
     "counts": "counters",
 }

@@ -1,6 +1,6 @@
 """What is known of the action that is being served: one object per request, found from any code below it.
 
-Outside requests there is one id per process, or one per `with work("name"):` (work.py).
+Outside requests there is one id per process, or one per `with work("name"):` (jobs.py).
 """
 
 from __future__ import annotations
