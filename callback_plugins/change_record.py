@@ -8,6 +8,7 @@ type: notification
 short_description: Append each changed task to a file, one JSON object a line
 description:
   - Does nothing unless the environment variable TOVPLAY_CHANGE_RECORD names a file.
+  - In check mode what a task says is recorded too, since some changes a bare host can only be told in words.
 requirements: []
 options: {}
 """
@@ -20,7 +21,7 @@ from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):
-    """One line a changed task: host, role, task, action, check (bool), paths and packages (lists of names)."""
+    """One line a task: host, role, task, action, check; paths, packages, units (lists of names); said (text)."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -46,8 +47,22 @@ class CallbackModule(CallbackBase):
         wanted = outcome.get("invocation", {}).get("module_args", {}).get("package") or []
         return [wanted] if isinstance(wanted, str) else list(wanted)
 
+    @staticmethod
+    def _units(task, outcome: dict) -> list[str]:
+        """What a task of systemd started, stopped or enabled."""
+        if task.action != "ansible.builtin.systemd_service":
+            return []
+        return [one["name"] for one in outcome.get("results", [outcome]) if one.get("changed")]
+
+    @staticmethod
+    def _said(task, outcome: dict) -> str:
+        return str(outcome.get("msg", "")) if task.check_mode and task.action == "ansible.builtin.debug" else ""
+
     def v2_runner_on_ok(self, result) -> None:
-        if self._path is None or not result.is_changed():
+        if self._path is None:
+            return
+        said = self._said(result._task, result._result)
+        if not (said or result.is_changed()):
             return
         task = result._task
         row = {
@@ -58,6 +73,8 @@ class CallbackModule(CallbackBase):
             "check": task.check_mode,
             "paths": self._paths(result._result),
             "packages": self._packages(task, result._result),
+            "units": self._units(task, result._result),
+            "said": said,
         }
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")

@@ -50,6 +50,15 @@ def test_check_mode_on_the_bare_host_named_the_packages(records):
     assert done
 
 
+def test_check_mode_on_the_bare_host_named_the_units(records):
+    """It cannot ask systemd about a unit that is not there yet; whoever cannot ask says so."""
+    promised, done = records
+    said = " ".join(row["said"] for row in promised)
+    started = {unit for row in done for unit in row["units"]}
+    assert len(started) > 5
+    assert {unit for unit in started if unit not in said} == set()
+
+
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
