@@ -289,6 +289,55 @@ def test_lines_that_are_missing_from_the_log_are_a_gap():
     ]
 
 
+def test_a_silence_is_found_between_any_two_moments_and_at_the_edges():
+    from whodunit.sources.loki import quiet_spans
+
+    def second(n):
+        return AT + timedelta(seconds=n)
+
+    heard = [second(n) for n in (60, 70, 80, 200, 210)]
+    assert quiet_spans(heard, second(0), second(300), timedelta(seconds=45)) == [
+        (second(0), second(60)),
+        (second(80), second(200)),
+        (second(210), second(300)),
+    ]
+    assert quiet_spans(heard, second(50), second(215), timedelta(seconds=120)) == []
+
+
+def thief(**changes) -> Transaction:
+    return transaction(db_user="dana", ctx=None, application_name="pg_restore", **changes)
+
+
+def test_the_tool_and_an_address_that_nobody_knew_are_told():
+    found = material(thief(), session_lines=[line(db_user="dana", application_name="pg_restore")], asked_logins=True)
+    told = {each.name: each for each in build(found).answers}
+    assert (told["tool"].value, str(told["tool"].grade)) == ("pg_restore", "proven")
+    assert "a dump was played over the database" in told["tool"].note
+    assert told["address before"].value == "first seen with this: dana from 10.0.0.9"
+    assert str(told["address before"].grade) == "proven"
+
+
+def test_an_address_that_was_there_before_is_told_with_its_first_time():
+    found = material(thief(), wrote_before=AT - timedelta(days=3), asked_logins=True)
+    told = {each.name: each for each in build(found).answers}["address before"]
+    assert (told.value, told.note) == ("seen before: dana from 10.0.0.9", "first 2026-02-26T12:00:00.000000Z")
+
+
+def test_refused_logins_before_the_deed_are_counted_by_role_and_address():
+    at, refused = AT - timedelta(minutes=3), "password authentication failed"
+    pooler = [
+        line("pgbouncer", at + timedelta(seconds=n), f"{refused} {n}", db_user="app", client_addr="10.0.0.9")
+        for n in range(50)
+    ]
+    direct = line("postgres", at, level="FATAL", sqlstate="28P01", db_user="dana", client_addr="10.0.0.9")
+    after = line("postgres", AT + timedelta(seconds=1), level="FATAL", sqlstate="28P01", db_user="dana")
+    stranger = line("postgres", at, "x", level="FATAL", sqlstate="28P01", db_user="eve", client_addr="10.9.9.9")
+    found = material(thief(), pooler_lines=pooler, alarm_lines=[direct, after, stranger])
+    told = {each.name: each for each in build(found).answers}["failed logins"]
+    assert told.value == "50 as app from 10.0.0.9, 1 as dana from 10.0.0.9"
+    assert str(told.grade) == "proven"
+
+
 def test_logins_that_the_pooler_refused_are_attempts():
     text = "2026 [1] WARNING C-0x1: db/app@198.51.100.7:5 pooler error: password authentication failed"
     refused = line("pgbouncer", text=text, db_user="app", client_addr="198.51.100.7", client_port="5")

@@ -205,3 +205,25 @@ def test_values_that_alter_type_using_took_come_back(captured, world, whodunit):
     assert "10 rows get their old values back" in told
     assert world.rows("shop.customer") == rows
     assert described(world) == before
+
+
+def test_rows_that_the_vault_never_had_need_a_backup(captured, world, whodunit):
+    captured(
+        "CREATE SCHEMA shop; CREATE TABLE shop.kept (id int PRIMARY KEY); CREATE TABLE shop.loose (id int PRIMARY KEY);"
+        "INSERT INTO shop.kept VALUES (1); INSERT INTO shop.loose VALUES (1)",
+        "shop.kept",
+    )
+    identifier = happens(world, "DROP SCHEMA shop CASCADE")
+    told = whodunit("undo", identifier, "--apply")
+    assert "NEEDS BACKUP: the rows of shop.loose, which is not audited; restore a copy of production to" in told
+    assert (
+        "recovery_target_time = '" in told and "shop.kept" not in told.partition("NEEDS BACKUP")[2].partition("\n")[0]
+    )
+    assert (world.rows("shop.kept"), world.rows("shop.loose")) == (["(1)"], [])
+
+
+def test_without_production_the_undo_says_where_a_backup_has_to_stop(captured, world, whodunit):
+    captured("CREATE SCHEMA shop; CREATE TABLE shop.kept (id int PRIMARY KEY)", "shop.kept")
+    identifier = happens(world, "DROP TABLE shop.kept")
+    told = whodunit("undo", identifier, "--to", "host=127.0.0.1 port=9 dbname=gone", fails=True)
+    assert "NEEDS BACKUP, if it is gone: restore production to recovery_target_time = '" in told

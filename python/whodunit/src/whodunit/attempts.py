@@ -81,7 +81,7 @@ def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str,
     """Why the line counts as an attempt; empty when it does not."""
     transaction = (line.get("pg_session_id"), line.get("vxid"))
     if line.job == "pgbouncer":
-        return "login refused by the pooler" if _REFUSED.search(line.text) else ""
+        return "login refused by the pooler" if is_refused_login(line) else ""
     guard = guard_of(line)
     if guard is not None:
         verdict = guard.get("verdict", "unknown")
@@ -89,7 +89,7 @@ def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str,
         return "" if happened else f"guard: {verdict}"
     statement = line.get("statement")
     if line.get("level") in ("ERROR", "FATAL", "PANIC"):
-        if line.get("sqlstate") in ("28000", "28P01"):  # invalid authorization, invalid password
+        if is_refused_login(line):
             return "login refused"
         return f"failed ({line.get('sqlstate') or 'error'})" if _HARMFUL.search(statement) else ""
     if not line.get("audit_class") or transaction in committed or explained(line):
@@ -99,6 +99,14 @@ def _verdict(line: Line, committed: set[tuple[str, str]], failed: set[tuple[str,
         if named:
             return "not committed" if transaction in failed else "no committed change"
     return ""
+
+
+def is_refused_login(line: Line) -> bool:
+    """By the pooler, or by PostgreSQL: wrong password, or no rule that lets this role in from there."""
+    if line.job == "pgbouncer":
+        return bool(_REFUSED.search(line.text))
+    # invalid authorization, invalid password
+    return line.get("level") in ("ERROR", "FATAL", "PANIC") and line.get("sqlstate") in ("28000", "28P01")
 
 
 def explained(line: Line) -> bool:

@@ -195,7 +195,11 @@ def undo(config: Config, /, **options: Any) -> None:
             changes = [each for each in changes if wanted in (each.table, each.table_name)]
         if not undoing.undoable(sources.vault.connection, txs, changes):
             raise WhodunitError(f"{name} changed no rows that the vault has")
-        production = undoing.connect(options["target"] or config.production or _no_target())
+        before = sources.vault.point_before(group)
+        try:
+            production = undoing.connect(options["target"] or config.production or _no_target())
+        except WhodunitError as error:
+            raise WhodunitError(f"{error}\nNEEDS BACKUP, if it is gone: restore production {before}") from error
         try:
             result = undoing.undo(
                 sources.vault.connection,
@@ -215,7 +219,8 @@ def undo(config: Config, /, **options: Any) -> None:
         finally:
             production.close()
     click.echo(
-        json.dumps(dataclasses.asdict(result), indent=2) if options["as_data"] else told.text(result, name), nl=True
+        json.dumps(dataclasses.asdict(result), indent=2) if options["as_data"] else told.text(result, name, before),
+        nl=True,
     )
     if result.blockers:
         raise SystemExit(1)

@@ -21,14 +21,20 @@ class Harm:
 
     lost: int = 0
     updated: int = 0
-    dropped: int = 0
+    dropped: int = 0  # tables, schemas, columns
+    unmade: int = 0  # objects without rows
 
     def __add__(self, other: Harm) -> Harm:
-        return Harm(self.lost + other.lost, self.updated + other.updated, self.dropped + other.dropped)
+        return Harm(
+            self.lost + other.lost,
+            self.updated + other.updated,
+            self.dropped + other.dropped,
+            self.unmade + other.unmade,
+        )
 
     @property
     def weight(self) -> float:
-        return self.lost + self.updated / 10 + self.dropped * 1000
+        return self.lost + self.updated / 10 + self.dropped * 1000 + self.unmade * 10
 
 
 def score(harm: Harm, at: datetime, newest: datetime) -> float:

@@ -36,6 +36,10 @@ from whodunit.sources.vault import Vault
 
 AROUND = timedelta(minutes=15)  # attempts and findings that long before the incident are told with it
 AFTER = timedelta(minutes=1)  # and that long after: a report is final then, and every finding has been raised
+SEEN_DAYS = 7  # in which a role's earlier logins from an address are looked for
+# A source that says nothing for so long was silent: the heartbeat's session every ten seconds, the pooler's statistics
+# every minute.
+QUIET = {"postgres": timedelta(seconds=45), "pgbouncer": timedelta(seconds=150)}
 INGEST = timedelta(seconds=5)  # a line's time and its commit differ by that much at most
 
 
@@ -57,6 +61,9 @@ class Material:
     pooler_lines: list[Line] = field(default_factory=list)
     request_lines: list[Line] = field(default_factory=list)
     alarm_lines: list[Line] = field(default_factory=list)
+    wrote_before: datetime | None = None  # when that role first wrote from that address
+    came_before: Line | None = None  # and first logged in
+    asked_logins: bool = False
     spans: dict[str, list[str]] = field(default_factory=dict)  # trace -> its operations
     sources: list[SourceState] = field(default_factory=list)
 
@@ -110,6 +117,8 @@ def gather(
     material.definitions = vault.definitions(txs)
     material.findings = vault.findings(txs, begin - AROUND, end + AFTER)
     material.gaps = vault.gaps(begin - AROUND, end)
+    if group[0].client_addr and group[0].db_user not in config.pooled_roles:
+        material.wrote_before = vault.wrote_from(group[0], begin)
     try:
         material.samples = vault.samples(material.changes)
         material.sources.append(SourceState("vault", "answered"))
@@ -168,6 +177,14 @@ def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) ->
         asked.add((context.claimed("cid"), trace_id(context.claims)))
     for correlation, trace in sorted(asked, key=str)[:20]:
         material.request_lines += loki.request(correlation, trace, begin - timedelta(minutes=2), end + AFTER)
+    first = material.transactions[0]
+    if first.client_addr and first.db_user and first.db_user not in material.pooled_roles:
+        own = {each.get("pg_session_id") for each in material.login_lines}
+        earlier = loki.logins_from(first.db_user, first.client_addr, begin - timedelta(days=SEEN_DAYS), begin)
+        material.came_before = next((each for each in earlier if each.get("pg_session_id") not in own), None)
+        material.asked_logins = True
+    for job, quiet in QUIET.items():
+        material.gaps += loki.silences(job, begin - AROUND, end, quiet)
     material.alarm_lines = loki.alarms({each.table_name for each in material.changes}, begin - AROUND, end + AFTER)
 
 

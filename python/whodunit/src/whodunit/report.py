@@ -10,6 +10,7 @@ from typing import Any
 
 from whodunit.answers import LOST, how, peer, rows_changed, what, when, who, why
 from whodunit.attempts import attempts, lines_of
+from whodunit.entry import entry
 from whodunit.material import Material
 from whodunit.model import (
     Answer,
@@ -72,6 +73,7 @@ def build(material: Material) -> Report:
         *what(material, lines, records),
         *why(material, first, lines, records),
         *how(material, first, records),
+        *entry(material, first, records),
     )
     tried = attempts(material, records.add)
     return Report(

@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import requests
 
 from whodunit.attempts import GUARD
 from whodunit.config import Config
-from whodunit.model import Line
+from whodunit.model import Gap, Line
 from whodunit.sources import SourceError
 
 LIMIT = 1000
@@ -54,6 +56,35 @@ class Loki:
             began - timedelta(seconds=2),
             began + timedelta(seconds=30),
         )
+
+    def logins_from(self, role: str, address: str, since: datetime, until: datetime) -> list[Line]:
+        """The first logins of that role from that address, a few of them."""
+        query = (
+            f'{{job="postgres"}} |= "connection authorized" | db_user={quoted(role)} | client_addr={quoted(address)}'
+        )
+        return self._lines(query, since, until, limit=20)
+
+    def silences(self, job: str, since: datetime, until: datetime, quiet: timedelta) -> list[Gap]:
+        """When a host's program said nothing for longer than it ever does, from its last line to its next one."""
+        step = 10
+        query = f"sum by (host) (count_over_time({{job={quoted(job)}}}[{step}s]))"
+        found = []
+        for series in self._asked(query, since, until, step=str(step)):
+            host = series.get("metric", {}).get("host", "")
+            # A point counts the ten seconds before it.
+            heard = [datetime.fromtimestamp(float(at), UTC) for at, _ in series.get("values", [])]
+            for before, after in quiet_spans(heard, since, until, quiet):
+                gap = self._bounds(job, host, before, after, since, until)
+                found += [gap] if gap.until - gap.since > quiet else []
+        return sorted(found, key=lambda gap: (gap.since, gap.source))
+
+    def _bounds(self, job: str, host: str, before: datetime, after: datetime, since: datetime, until: datetime) -> Gap:
+        stream = f"{{job={quoted(job)}, host={quoted(host)}}}"
+        margin = timedelta(seconds=11)
+        last = self._lines(stream, max(before - margin, since), min(after - margin, until), 1, "backward")
+        first = self._lines(stream, max(before, since), min(after + margin, until), 1)
+        begin, end = last[0].at if last else before, first[0].at if first else after
+        return Gap(f"{job} log", begin, end, f"{host or 'its host'} said nothing")
 
     def pooler(self, since: datetime, until: datetime) -> list[Line]:
         """Who came and went at the pooler."""
@@ -100,29 +131,43 @@ class Loki:
                 return found
             since = lines[-1].at
 
-    def _lines(self, query: str, since: datetime, until: datetime, limit: int = LIMIT) -> list[Line]:
+    def _lines(
+        self, query: str, since: datetime, until: datetime, limit: int = LIMIT, direction: str = "forward"
+    ) -> list[Line]:
+        streams = self._asked(query, since, until, limit=str(limit), direction=direction)
+        try:
+            lines = ordered(
+                _line(stream.get("stream", {}), value) for stream in streams for value in stream.get("values", [])
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise SourceError(f"its answer is not Loki's ({type(error).__name__})") from error
+        if len(lines) >= LIMIT == limit:
+            self.cut.add(query)
+        return lines
+
+    def _asked(self, query: str, since: datetime, until: datetime, **options: str) -> list[dict[str, Any]]:
+        """The streams or series of an answer."""
         try:
             response = self._session.get(
                 f"{self._url}/loki/api/v1/query_range",
-                params={
-                    "query": query,
-                    "start": str(_nanoseconds(since)),
-                    "end": str(_nanoseconds(until)),
-                    "limit": str(limit),
-                    "direction": "forward",
-                },
+                params={"query": query, "start": str(_nanoseconds(since)), "end": str(_nanoseconds(until)), **options},
                 timeout=self._timeout,
             )
             if response.status_code != 200:
                 raise SourceError(f"it answered {response.status_code}: {response.text.strip()[:200]}")
-            streams = response.json()["data"]["result"]
+            streams: list[dict[str, Any]] = response.json()["data"]["result"]
+            return streams
         except requests.RequestException as error:
             raise SourceError(f"no answer from {self._url} ({type(error).__name__})") from error
         except (ValueError, KeyError, TypeError) as error:
             raise SourceError(f"its answer is not Loki's ({type(error).__name__})") from error
-        return ordered(
-            _line(stream.get("stream", {}), value) for stream in streams for value in stream.get("values", [])
-        )
+
+
+def quiet_spans(
+    heard: Iterable[datetime], since: datetime, until: datetime, quiet: timedelta
+) -> list[tuple[datetime, datetime]]:
+    """Between which two moments nothing was heard for longer than `quiet`; the edges count as heard."""
+    return [(before, after) for before, after in pairwise([since, *sorted(heard), until]) if after - before > quiet]
 
 
 def ordered(lines: Iterable[Line]) -> list[Line]:

@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row, tuple_row
 
 from whodunit import WhodunitError
 from whodunit.incident import REACH, Harm
-from whodunit.model import Change, Definition, Finding, Gap, Sample, Transaction
+from whodunit.model import Change, Definition, Finding, Gap, Sample, Transaction, utc
 
 _TEXT = {"lsn": sql.SQL("lsn::text"), "client_addr": sql.SQL("host(client_addr) AS client_addr")}
 _COLUMNS = sql.SQL(", ").join(_TEXT.get(field.name, sql.Identifier(field.name)) for field in fields(Transaction))
@@ -23,25 +23,27 @@ _COLUMNS = sql.SQL(", ").join(_TEXT.get(field.name, sql.Identifier(field.name)) 
 # what is not sealed yet is little.
 _HARMED = """
 (SELECT c.tx, CASE WHEN c.op <> 'U' THEN c.rows ELSE 0 END AS lost,
-        CASE WHEN c.op = 'U' THEN c.rows ELSE 0 END AS updated, 0::bigint AS dropped, c.relation, c.op
+        CASE WHEN c.op = 'U' THEN c.rows ELSE 0 END AS updated, 0::bigint AS dropped, 0::bigint AS unmade,
+        c.relation, c.op
  FROM vault.sealed_change c WHERE c.op <> 'I' AND c.tx >= %(first)s {sealed}
  ORDER BY CASE WHEN c.op = 'U' THEN c.rows / 10 ELSE c.rows END DESC, c.tx DESC LIMIT 2000)
 UNION
-(SELECT c.tx, c.rows, 0, 0, c.relation, c.op FROM vault.sealed_change c
+(SELECT c.tx, c.rows, 0, 0, 0, c.relation, c.op FROM vault.sealed_change c
  WHERE c.op IN ('D', 'T', 'X') AND c.tx >= %(first)s {sealed} ORDER BY c.tx DESC LIMIT 2000)
 UNION ALL
-SELECT tx, CASE WHEN op <> 'U' THEN rows ELSE 0 END, CASE WHEN op = 'U' THEN rows ELSE 0 END, 0, relation, op
+SELECT tx, CASE WHEN op <> 'U' THEN rows ELSE 0 END, CASE WHEN op = 'U' THEN rows ELSE 0 END, 0, 0, relation, op
 FROM vault.changes WHERE op <> 'I' AND tx >= %(horizon)s {live}
 UNION ALL
-SELECT tx, 0, 0, count(*), 0, 'X' FROM audit.ddl
-WHERE tx >= %(first)s AND event = 'sql_drop' AND object_type IN ('table', 'schema', 'table column')
-  {dropped} GROUP BY tx
+SELECT tx, 0, 0, count(*) FILTER (WHERE {holds_rows}), count(*) FILTER (WHERE NOT {holds_rows}), 0, 'X' FROM audit.ddl
+WHERE tx >= %(first)s AND event = 'sql_drop' {dropped} GROUP BY tx
 {named}
 """
+# Other objects (an index, a view) cost nobody a row.
+_HOLDS_ROWS = "object_type IN ('table', 'schema', 'table column')"
 # Of one person or one trace everything counts, however small.
 _NAMED = """
 UNION ALL
-SELECT * FROM (SELECT t.tx, 0::bigint, 0::bigint, 0::bigint, 0, 'I'::"char" FROM audit.context t
+SELECT * FROM (SELECT t.tx, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0, 'I'::"char" FROM audit.context t
                WHERE t.tx >= %(first)s {person} ORDER BY t.tx DESC LIMIT 2000) AS named
 """
 # What joins them cheaply; the exact joining is done on the few that are read in full.
@@ -108,10 +110,10 @@ class Vault:
         harmed: dict[int, Harm] = {}
         groups: dict[tuple[int, str], tuple[list[int], Harm, datetime]] = {}
         with self.connection.cursor(row_factory=tuple_row) as cursor:
-            query = _HARMED.format(sealed=sealed, live=live, dropped=dropped, named=named)
+            query = _HARMED.format(sealed=sealed, live=live, dropped=dropped, named=named, holds_rows=_HOLDS_ROWS)
             cursor.execute(query.encode(), parameters)
-            for tx, lost, updated, gone, _, _ in cursor:
-                harmed[tx] = harmed.get(tx, Harm()) + Harm(lost, updated, gone)
+            for tx, lost, updated, gone, unmade, _, _ in cursor:
+                harmed[tx] = harmed.get(tx, Harm()) + Harm(lost, updated, gone, unmade)
             cursor.execute(_JOINED.format(person=person).encode(), {**parameters, "txs": sorted(harmed)})
             for tx, at, epoch, key in cursor:
                 txs, harm, newest = groups.get((epoch, key), ([], Harm(), at))
@@ -122,15 +124,17 @@ class Vault:
         """What each of these transactions did."""
         with self.connection.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(
-                "SELECT tx, sum(lost)::bigint, sum(updated)::bigint, sum(dropped)::bigint FROM ("
-                " SELECT tx, CASE WHEN op IN ('D', 'T', 'X') THEN rows ELSE 0 END AS lost,"
-                " CASE WHEN op = 'U' THEN rows ELSE 0 END AS updated, 0 AS dropped FROM"
-                " vault.changes WHERE tx = ANY(%(txs)s)"
-                " UNION ALL SELECT tx, 0, 0, 1 FROM audit.ddl WHERE tx = ANY(%(txs)s) AND event = 'sql_drop'"
-                " AND object_type IN ('table', 'schema', 'table column')) AS each GROUP BY tx",
+                sql.SQL(
+                    "SELECT tx, sum(lost)::bigint, sum(updated)::bigint, sum(dropped)::bigint, sum(unmade)::bigint FROM"
+                    " (SELECT tx, CASE WHEN op IN ('D', 'T', 'X') THEN rows ELSE 0 END AS lost,"
+                    " CASE WHEN op = 'U' THEN rows ELSE 0 END AS updated, 0 AS dropped, 0 AS unmade FROM"
+                    " vault.changes WHERE tx = ANY(%(txs)s)"
+                    " UNION ALL SELECT tx, 0, 0, ({holds_rows})::int, (NOT {holds_rows})::int FROM audit.ddl"
+                    " WHERE tx = ANY(%(txs)s) AND event = 'sql_drop') AS each GROUP BY tx"
+                ).format(holds_rows=sql.SQL(_HOLDS_ROWS)),
                 {"txs": list(txs)},
             )
-            return {tx: Harm(lost, updated, dropped) for tx, lost, updated, dropped in cursor}
+            return {tx: Harm(*counts) for tx, *counts in cursor}
 
     def by_xid(self, epoch: int, xid: int) -> list[Transaction]:
         return self._transactions("epoch = %s AND xid = %s", (epoch, xid))
@@ -207,6 +211,22 @@ class Vault:
                 ([session for session, _ in lines], [at for _, at in lines]),
             )
             return self.by_tx(sorted(row[0] for row in cursor))
+
+    def point_before(self, transactions: Sequence[Transaction]) -> str:
+        """Where recovery has to stop so that none of these has happened, in the words of PostgreSQL's settings."""
+        begin = min(each.at or each.commit_at for each in transactions)
+        row = self._one("SELECT lsn::text, at FROM audit.heartbeat WHERE at < %s ORDER BY at DESC LIMIT 1", (begin,))
+        lsn = f", or recovery_target_lsn = '{row[0]}', where it stood at {utc(row[1])}" if row else ""
+        return f"to recovery_target_time = '{utc(begin)}' with recovery_target_inclusive = off{lsn}"
+
+    def wrote_from(self, one: Transaction, before: datetime) -> datetime | None:
+        """When that role first wrote from that address, if it did so before."""
+        row = self._one(
+            "SELECT min(at) FROM audit.context WHERE db_user = %s AND client_addr = %s::inet AND at < %s"
+            " AND pg_session_id <> %s",
+            (one.db_user, one.client_addr, before, one.pg_session_id),
+        )
+        return row[0] if row else None
 
     def tables(self) -> set[str]:
         """Names of all audited tables, also of those that are gone."""

@@ -19,14 +19,17 @@ FOREIGN_KEY = 80
 _CREATES = (30, 50, 85)  # steps that make a relation, to which default privileges may add grants of their own
 _FITTED = 90  # from here on it is about what somebody else's object of that name has, too
 
-# Objects that these transactions took away, each as it was before; not those that they had made themselves.
+# Objects that these transactions took away, each as it was before them (a sequence: where it stood at last); not those
+# that they had made themselves.
 _GONE = """
-SELECT g.kind, g.identity, g.objid::bigint, g.objsubid, was.statements
+SELECT g.kind, g.identity, g.objid::bigint, g.objsubid, was.statements,
+       g.kind = 'table' AND g.objsubid = 0 AND was.statements #>> '{0,1}' !~ ' PARTITION BY '
+       AND NOT EXISTS (SELECT FROM vault.relation r WHERE r.source_relid = g.objid) AS unfollowed
 FROM audit.definition g
 LEFT JOIN LATERAL (
   SELECT d.statements FROM audit.definition d
   WHERE (d.catalog, d.objid, d.objsubid) = (g.catalog, g.objid, g.objsubid) AND d.id < g.id AND d.statements IS NOT NULL
-  ORDER BY d.id DESC LIMIT 1) was ON true
+  ORDER BY g.kind <> 'sequence' AND coalesce(d.tx = ANY(%(txs)s), false), d.id DESC LIMIT 1) was ON true
 WHERE g.tx = ANY(%(txs)s) AND g.statements IS NULL AND was.statements IS NOT NULL
   AND NOT EXISTS (SELECT FROM audit.ddl c WHERE c.tx = ANY(%(txs)s) AND c.relid = g.objid AND g.objsubid = 0
                     AND c.event = 'ddl_command_end' AND c.tag LIKE 'CREATE %%')
@@ -43,6 +46,7 @@ class Definition:
     oid: int
     column: int
     statements: tuple[tuple[int, str], ...]
+    unfollowed: bool = False  # a table of whose rows the vault has nothing
 
 
 @dataclass(slots=True)
@@ -65,8 +69,8 @@ def gone(vault: psycopg.Connection[Any], txs: Sequence[int]) -> list[Definition]
     with vault.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(_GONE, {"txs": list(txs)})
         return [
-            Definition(kind, identity, oid, column, tuple((int(step), str(text)) for step, text in statements))
-            for kind, identity, oid, column, statements in cursor
+            Definition(kind, identity, oid, column, tuple((int(step), str(text)) for step, text in said), unfollowed)
+            for kind, identity, oid, column, said, unfollowed in cursor
         ]
 
 

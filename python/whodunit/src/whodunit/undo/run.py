@@ -71,6 +71,7 @@ class Result:
     made: list[str] = field(default_factory=list)  # statements, in their order
     there: list[str] = field(default_factory=list)  # objects that production has again, left alone
     not_made: list[tuple[str, str]] = field(default_factory=list)  # statement, why it fails
+    needs_backup: list[str] = field(default_factory=list)  # what only a restored copy of production has
     sequences: list[str] = field(default_factory=list)
 
 
@@ -106,6 +107,9 @@ def undo(
     try:
         _begin(production, options)
         found = gone(vault, txs)
+        result.needs_backup = [
+            f"the rows of {each.identity}, which is not audited" for each in found if each.unfollowed
+        ]
         rebuild = Rebuild(production, found)
         rebuild.before_rows()
         result.columns = restore(vault, production, dropped_columns(vault, txs), _columns_made(found, rebuild), _pour)

@@ -6,7 +6,8 @@ from whodunit.escape import clean, short
 from whodunit.undo.run import Result, TableResult
 
 
-def text(result: Result, name: str) -> str:
+def text(result: Result, name: str, before: str) -> str:
+    """`before`: where a restored copy of production has to stop."""
     lines = [f"{'UNDONE' if result.applied else 'PLAN to undo'} {name}", ""]
     for each in result.tables:
         lines += _table(each, applied=result.applied)
@@ -16,6 +17,7 @@ def text(result: Result, name: str) -> str:
         lines += [f"    {each}" for each in result.made]
     lines += [f"Left alone, since production has it again: {each}" for each in result.there]
     lines += [f"NOT made again: {statement}: {why}" for statement, why in result.not_made]
+    lines += [f"NEEDS BACKUP: {each}; restore a copy of production {before}" for each in result.needs_backup]
     if result.order:
         lines.append(f"Order (parents first): {', '.join(result.order)}")
     lines += [f"Sequence set: {each}" for each in result.sequences]
