@@ -20,12 +20,15 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "python" / "tovplay_telemetry"
 HERE = Path(__file__).parent
 KEY = b"correct horse battery staple"
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # other tests may have this machine's cores
 
 
 @pytest.fixture(scope="session")
