@@ -1,6 +1,6 @@
 """The measured request: three log records and one transaction of three statements; `run` starts one process a variant.
 
-Each line on standard input is a number of requests to serve; the answer, on the descriptor that is given, a line of JSON.
+Each line on standard input is a number of requests to serve; the answer, on a descriptor of its own, a line of JSON.
 """
 
 from __future__ import annotations

@@ -263,7 +263,7 @@ def pooler(cluster: Cluster) -> Iterator[str]:
     owner = _owner()
     (cluster.folder / "users").write_text('"postgres" ""\n')
     (cluster.folder / "pgbouncer.ini").write_text(
-        f"[databases]\nTovPlay = host={cluster.folder} dbname=TovPlay user=postgres\n[pgbouncer]\nlisten_port = 6432\n"
+        f"[databases]\n* = host={cluster.folder} user=postgres\n[pgbouncer]\nlisten_port = 6432\n"
         f"unix_socket_dir = {cluster.folder}\nauth_type = any\nauth_file = {cluster.folder}/users\n"
         "pool_mode = transaction\ndefault_pool_size = 1\nmax_client_conn = 200\n"
     )
