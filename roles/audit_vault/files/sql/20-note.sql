@@ -6,9 +6,12 @@
 CREATE OR REPLACE FUNCTION vault.is_replayed(shadow oid) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   synced oid;
+  replayed boolean;
 BEGIN
-  IF current_setting('vault.moves', true) = 'on' THEN
+  IF current_setting('vault.moves', true) = 'on' OR current_setting('vault.worker', true) = 'copy' THEN
     RETURN false;
+  ELSIF current_setting('vault.worker', true) = 'apply' THEN
+    RETURN true;
   END IF;
   SELECT coalesce(s.relid, 0) INTO synced FROM pg_stat_get_subscription(NULL) s WHERE s.pid = pg_backend_pid();
   IF synced IS NULL THEN
@@ -17,7 +20,10 @@ BEGIN
     PERFORM set_config('vault.worker', 'apply', false);  -- so that the next rows need not ask
     RETURN true;
   END IF;
-  RETURN (SELECT srsubstate <> 'd' FROM pg_subscription_rel WHERE srrelid = shadow);
+  -- A copy is one transaction, and what its worker then catches up with are others: millions of rows need not ask again.
+  SELECT srsubstate <> 'd' INTO replayed FROM pg_subscription_rel WHERE srrelid = shadow;
+  PERFORM set_config('vault.worker', CASE WHEN replayed THEN 'apply' ELSE 'copy' END, true);
+  RETURN replayed;
 END
 $$;
 
