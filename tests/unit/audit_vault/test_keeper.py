@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "roles/audit_vault/files/keeper"))
 common = importlib.import_module("keeper_common")
 epoch = importlib.import_module("keeper_epoch")
+alarms = importlib.import_module("keeper_alarms")
 holder = importlib.import_module("tovplay_vault_holder")
 
 PRODUCTION = {
@@ -106,3 +107,65 @@ def test_an_anchor_never_shares_its_line_with_one_that_was_cut(tmp_path):
 )
 def test_the_held_slot_moves_when_it_keeps_much_or_for_long(retained, seconds, moves):
     assert holder.due(retained, 10, seconds) is moves
+
+
+SETTINGS = common.Settings(
+    vault="", production="", policies=[], **dict.fromkeys(["anchors", "position", "data", "metrics"], ROOT)
+)
+THERE = {
+    **PRODUCTION,
+    "active": True,
+    "confirmed": "1/0",
+    "retained": 1000,
+    "keep": 10 * 2**30,
+    "held": True,
+    "template": True,
+    "stray": None,
+}
+HERE = {
+    "working": True,
+    "errors": 0,
+    "heartbeat_age": 3.0,
+    "unsealed_age": None,
+    "open_gaps": 0,
+    "rest": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ({}, set()),
+        ({"slot": False, "active": None, "wal_status": None}, {"slot_lost"}),
+        ({"wal_status": "lost"}, {"slot_lost"}),
+        ({"active": False}, {"slot_inactive"}),
+        ({"lsn": "1/20000000"}, {"lag"}),
+        ({"retained": 6 * 2**30}, {"slot_fills_disk"}),
+        ({"keep": -1048576}, {"slot_unbounded"}),
+        ({"stray": ["pg_1_sync_2_3"]}, {"slot_stray"}),
+        ({"held": False}, {"not_held"}),
+        ({"template": False}, {"not_template"}),
+    ],
+)
+def test_what_production_says_raises_its_alarm(changed, kinds):
+    assert alarms.on_production({**THERE, **changed}, SETTINGS).keys() == kinds
+
+
+@pytest.mark.parametrize(
+    ("changed", "silent_for", "errors_before", "kinds"),
+    [
+        ({}, 0, None, set()),
+        ({"working": False}, 0, None, {"not_applying"}),
+        ({"errors": 3}, 0, 2, {"apply_error"}),
+        ({"errors": 3}, 0, 3, set()),
+        ({"errors": 3}, 0, None, set()),  # of before the keeper began
+        ({"heartbeat_age": 61.0}, 0, None, {"silence"}),
+        ({"heartbeat_age": None}, 59, None, set()),
+        ({"heartbeat_age": None}, 61, None, {"silence"}),
+        ({"unsealed_age": 301.0}, 0, None, {"not_sealed"}),
+        ({"open_gaps": 1}, 0, None, {"gap"}),
+        ({"rest": 1}, 0, None, {"rows_outside_days"}),
+    ],
+)
+def test_what_the_vault_says_raises_its_alarm(changed, silent_for, errors_before, kinds):
+    assert alarms.in_vault({**HERE, **changed}, SETTINGS, silent_for, errors_before).keys() == kinds

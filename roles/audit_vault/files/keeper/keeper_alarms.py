@@ -7,7 +7,9 @@ from typing import Any
 
 from keeper_common import HOLD, Settings, lsn
 
-PATIENCE = {"not_held": 15.0}  # seconds that must pass: the holder comes back by itself
+# Seconds that must pass, for what mends by itself: the holder comes back, a copy ends.
+PATIENCE = {"not_held": 15.0, "slot_stray": 120.0}
+SEAL_SECONDS = 300.0  # a million rows take one; longer, and an open transaction of the vault is in the way
 
 
 def lag(there: Mapping[str, Any] | None) -> int | None:
@@ -29,6 +31,8 @@ def on_production(there: Mapping[str, Any], settings: Settings) -> dict[str, Any
         wrong["slot_fills_disk"] = {"retained": there["retained"], "kept_at_most": there["keep"]}
     if there["keep"] <= 0:
         wrong["slot_unbounded"] = {"remedy": "max_slot_wal_keep_size, role postgresql"}
+    if there["stray"]:
+        wrong["slot_stray"] = {"slots": there["stray"]}
     if not there["held"]:
         wrong["not_held"] = {"slot": HOLD}
     if not there["template"]:
@@ -48,6 +52,8 @@ def in_vault(
     age = here["heartbeat_age"] if here["heartbeat_age"] is not None else silent_for
     if age > settings.silence_seconds:
         wrong["silence"] = {"seconds": round(age)}
+    if (here["unsealed_age"] or 0) > SEAL_SECONDS:
+        wrong["not_sealed"] = {"seconds": round(here["unsealed_age"])}
     if here["open_gaps"]:
         wrong["gap"] = {"open": here["open_gaps"]}
     if here["rest"]:

@@ -7,5 +7,8 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
        (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
        EXISTS (SELECT FROM pg_replication_slots h WHERE h.slot_name = %(hold)s AND h.active) AS held,
        (SELECT d.datistemplate FROM pg_database d WHERE d.datname = current_database()) AS template,
-       to_regclass('audit.heartbeat') IS NOT NULL AS beats
+       to_regclass('audit.heartbeat') IS NOT NULL AS beats,
+       -- Of a copy of a table that ended without its worker: nobody reads it, and it keeps WAL.
+       (SELECT array_agg(w.slot_name::text ORDER BY w.slot_name) FROM pg_replication_slots w
+        WHERE w.slot_name ~ '^pg_[0-9]+_sync_' AND w.database = current_database() AND NOT w.active) AS stray
 FROM (SELECT 1) one LEFT JOIN pg_replication_slots s ON s.slot_name = %(name)s

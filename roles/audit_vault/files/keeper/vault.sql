@@ -9,6 +9,7 @@ SELECT vault.current_epoch() AS epoch, e.system_identifier, e.timeline,
        (SELECT extract(epoch FROM clock_timestamp() - max(s.at)) FROM vault.seal s) AS seal_age,
        greatest((SELECT max(s.n) FROM vault.seal s), (SELECT max(p.after_seal) FROM vault.epoch p), 0) AS seals,
        (SELECT count(*) FROM vault.history_rest) AS rest,
+       (SELECT extract(epoch FROM clock_timestamp() - min(u.recorded_at)) FROM vault.history u WHERE u.tx >= vault.horizon()) AS unsealed_age,
        (SELECT count(*) FROM vault.gap g WHERE g.to_at IS NULL) AS open_gaps,
        (SELECT system_identifier FROM pg_control_system()) AS own_system, pg_current_wal_flush_lsn()::text AS own_lsn,
        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int AS own_timeline
