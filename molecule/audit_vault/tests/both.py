@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from string import Template
 
+import pytest
+
 KEEPER = "/usr/local/lib/tovplay/audit_vault/tovplay_vault_keeper.py --config /etc/tovplay/audit_vault.json"
+# What takes minutes, or a cluster of its own, is left to the full scale.
+FULL = bool(os.environ.get("TOVPLAY_FULL"))
+at_full_scale = pytest.mark.skipif(not FULL, reason="at full scale only: make test-full PART=vault")
 REASON = "SET audit.reason = 'a test of the vault';"
 
 
