@@ -20,6 +20,8 @@ SERVER_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9_.-]+\Z")
 READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
 PLACEHOLDER = re.compile(r"change|your_|placeholder|example_|todo|xxx", re.IGNORECASE)
 PASSWORD_LENGTH = 12
+# Types that hosts push to with a certificate.
+GATEWAYS = {"loki_gateway", "jaeger_gateway"}
 EVERYWHERE = str(ipaddress.IPv4Address(0))
 
 
@@ -31,7 +33,7 @@ def nginx_sites(sites: Sequence[Site], defaults: Site, type_defaults: Mapping[st
 def nginx_tls_files(sites: Sequence[Site]) -> list[str]:
     """Certificates that the workers load at start."""
     files = {str(site["certificate"]) for site in sites if site["tls"]}
-    return sorted(files | {str(site["client_authority"]) for site in sites if site["type"] == "loki_gateway"})
+    return sorted(files | {str(site["client_authority"]) for site in sites if site["type"] in GATEWAYS})
 
 
 def _sockets(site: Site) -> list[tuple[str, int]]:
@@ -55,9 +57,10 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
     for key in types[str(site["type"])]:
         if not site.get(key):
             return f"Site {name} lacks {key}; name what stands behind it, like 127.0.0.1:8000."
-    found = HOST_PORT.match(str(site["upstream"]))
-    if not found or not 1 <= int(found[1]) <= 65535:
-        return f"Site {name} has the upstream {site['upstream']!r}; write host:port, like 127.0.0.1:8000."
+    for key in ("upstream", "push_upstream"):
+        found = HOST_PORT.match(str(site.get(key) or "localhost:1"))
+        if not found or not 1 <= int(found[1]) <= 65535:
+            return f"Site {name} has the {key} {site[key]!r}; write host:port, like 127.0.0.1:8000."
     odd = [n for n in site["server_names"] if not SERVER_NAME.match(n)]
     if odd:
         return f"Site {name} has the server name {odd[0]!r}, which is no host name; correct it."
@@ -69,11 +72,11 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
 
 
 def _gateway_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
-    if site["type"] != "loki_gateway":
+    if site["type"] not in GATEWAYS:
         return None
     name = site["name"]
     if not site["tls"]:
-        return f"Site {name} is a loki_gateway without TLS, so no certificate could be asked for; set tls: true."
+        return f"Site {name} is a {site['type']} without TLS, so no certificate could be asked for; set tls: true."
     if not site["push_clients"] and not site["readers"]:
         return f"Site {name} lets nobody in; list push_clients or readers."
     for reader in site["readers"]:

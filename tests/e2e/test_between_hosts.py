@@ -12,6 +12,8 @@ from .conftest import ROOT
 CA = "--cacert /etc/tovplay/pki/ca.crt"
 CERTIFICATE = "--cert /etc/tovplay/pki/host.crt --key /etc/tovplay/pki/host.key"
 GATEWAY = "https://tovplay-watch:3443"
+TRACES = "https://tovplay-watch:3445"
+SPANS = "-X POST -H 'Content-Type: application/json' -d '{\"resourceSpans\": []}'"
 PUSH = "-X POST -H 'Content-Type: application/json' -d '{\"streams\": []}'"
 
 
@@ -36,6 +38,10 @@ def status(host, arguments: str) -> str:
         pytest.param(f"{CA} {CERTIFICATE} -X POST {GATEWAY}/flush", id="flush-with-certificate"),
         pytest.param(f"{CA} {GATEWAY}/config", id="config"),
         pytest.param(f"{CA} {GATEWAY}/metrics", id="metrics"),
+        pytest.param(f"{CA} {SPANS} {TRACES}/v1/traces", id="spans"),
+        pytest.param(f"{CA} {TRACES}/api/services", id="traces"),
+        pytest.param(f"{CA} {CERTIFICATE} {TRACES}/api/services", id="traces-with-certificate-only"),
+        pytest.param(f"{CA} {CERTIFICATE} -X DELETE {TRACES}/api/traces/1", id="delete-a-trace-with-certificate"),
     ],
 )
 def test_the_other_host_is_refused(demo, arguments):
@@ -46,7 +52,12 @@ def test_the_other_host_may_push_with_its_certificate(demo):
     assert status(demo.prod, f"{CA} {CERTIFICATE} {PUSH} {GATEWAY}/loki/api/v1/push") in {"204", "200", "422"}
 
 
+def test_the_other_host_may_push_spans_with_its_certificate(demo):
+    assert status(demo.prod, f"{CA} {CERTIFICATE} {SPANS} {TRACES}/v1/traces") == "200"
+
+
 def test_plain_http_gets_nothing(demo):
+    assert status(demo.prod, "http://tovplay-watch:16686/api/services") == "000"
     assert status(demo.prod, "http://tovplay-watch:3443/loki/api/v1/labels") in {"400", "000"}
     assert status(demo.prod, "http://tovplay-watch:3100/loki/api/v1/labels") == "000"
 
@@ -67,7 +78,12 @@ def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
     groups = {"prod": {"databases", "app"}, "watch": {"watch", "audit_vault", "search"}}[name]
     network = yaml.safe_load((ROOT / "group_vars/all/network.yml").read_text(encoding="utf-8"))
     text = yaml.safe_dump(network["platform_listeners"])
-    for key in ("platform_bridge_address", "platform_gateway_port"):
+    for key in (
+        "platform_bridge_address",
+        "platform_gateway_port",
+        "platform_trace_gateway_port",
+        "platform_trace_port",
+    ):
         text = text.replace("'{{ " + key + " }}'", str(network[key]))
     rows = [row for row in yaml.safe_load(text) if groups & set(row["groups"])]
     own = demo.address(f"tovplay-{name}")  # what the table calls `host`

@@ -39,5 +39,7 @@ def settings() -> dict:
         "otelcol_health": "127.0.0.1:13133",
         "otelcol_metrics": {"host": "127.0.0.1", "port": 8888},
         "promtail_port": 9080,
+        "trace_listen": "172.17.0.1:4318",
+        "trace_queue_bytes": 268435456,
         "vector_api": "127.0.0.1:8686",
     }

@@ -9,7 +9,7 @@ from passlib.hash import sha512_crypt
 
 from filter_plugins.nginx import nginx_any_of, nginx_problems, nginx_reader_files, nginx_sites, nginx_tls_files
 
-TYPES = {"app": ["upstream"], "loki_gateway": ["upstream"]}
+TYPES = {"app": ["upstream"], "loki_gateway": ["upstream"], "jaeger_gateway": ["upstream", "push_upstream"]}
 DEFAULTS = {
     "server_names": [],
     "address": "",
@@ -61,7 +61,7 @@ def test_sites_that_work(sites):
     [
         ([APP | {"name": "a b"}], "The name 'a b' is not made of"),
         ([APP | {"name": "x;}"}], "The name 'x;}' is not made of"),
-        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, loki_gateway."),
+        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, jaeger_gateway, loki_gateway."),
         ([{"name": "tovplay", "type": "app"}], "lacks upstream; name what stands behind it"),
         ([APP | {"upstream": "127.0.0.1"}], "write host:port"),
         ([APP | {"upstream": "127.0.0.1:70000"}], "write host:port"),
