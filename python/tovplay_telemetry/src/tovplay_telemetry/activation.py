@@ -5,7 +5,6 @@ Nothing is imported for it before the application does so itself: hooks wait for
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ class _State:
         self.settings = Settings()
         self.find_user: Callable[[], Any] | None = None
         self.tracing: Any = None  # the module, once it is wanted
-        self.prepared: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.prepared: Any = None  # the application whose logger was last seen to
         self.on: set[str] = set()
 
 
@@ -38,7 +37,7 @@ def activate(settings: Settings | None = None, *, traces: bool = True, database:
     if settings.logs == "json" and _first("logs"):
         logs.take_over(settings)
         for complaint in settings.complaints:
-            logs.logger.warning("telemetry_setting", extra={"error": complaint})
+            logs.event("WARNING", "telemetry_setting", {"error": complaint})
     if _first("requests"):
         wrapt.register_post_import_hook(_on_flask, "flask")
     if traces and settings.traces and _first("traces"):

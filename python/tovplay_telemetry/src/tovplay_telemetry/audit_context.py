@@ -10,7 +10,6 @@ carries nothing over to the next client.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
@@ -24,8 +23,10 @@ MAX_TAG_BYTES = 63  # NAMEDATALEN: PostgreSQL cuts application_name there
 CLAIMS = frozenset(
     {"v", "uid", "email_hash", "sid_hash", "bsid", "ip", "pod", "method", "route", "reason", "cid", "tp", "iat", "sig"}
 )
+_BLANK = "-" * 64
 _CUT_FIRST = ("reason", "route", "pod")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 _SQL = "SELECT set_config('audit.ctx', %s, true), set_config('application_name', %s, true)"
 
 
@@ -48,7 +49,11 @@ def sign(claims: Mapping[str, Any], key: bytes) -> str:
     signed = {"v": VERSION, "iat": int(time.time()), **{k: v for k, v in claims.items() if v is not None}}
     signed.pop("sig", None)
     for name in (*_CUT_FIRST, None):
-        text = _dump({**signed, "sig": _signature(signed, key)})
+        # Dumped once: what is signed is the text without the signature, and no claim's value can look like one (its
+        # quotes are escaped).
+        blank = _dump({**signed, "sig": _BLANK})
+        signature = hmac.digest(key, blank.replace(f',"sig":"{_BLANK}"', "", 1).encode(), "sha256").hex()
+        text = blank.replace(_BLANK, signature, 1) if blank.count(_BLANK) == 1 else _dump({**signed, "sig": signature})
         excess = len(text.encode()) - MAX_BYTES
         if excess <= 0:
             return text
@@ -99,12 +104,12 @@ def trace_id(claims: Mapping[str, Any]) -> str | None:
 
 
 def _signature(unsigned: Mapping[str, Any], key: bytes) -> str:
-    return hmac.new(key, _dump(unsigned).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, _dump(unsigned).encode(), "sha256").hex()
 
 
 def _dump(claims: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(claims, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return _encode(claims)
     except (TypeError, ValueError) as error:
         raise ContextError(f"a claim is not JSON: {error}") from error
 

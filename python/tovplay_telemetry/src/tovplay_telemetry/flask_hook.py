@@ -6,7 +6,6 @@ where the last byte leaves. Whatever goes wrong in here, the application serves.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -28,7 +27,6 @@ def install() -> None:
     flask.Flask.__call__ = _call  # type: ignore[method-assign, assignment]
     flask.request_started.connect(_started)
     flask.got_request_exception.connect(_failed)
-    flask.request_tearing_down.connect(_ending)
 
 
 def _call(app: flask.Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -46,8 +44,8 @@ class _Exchange:
     def __init__(self, app: flask.Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
         settings = state.settings
         self._app = app
-        if app not in state.prepared:
-            state.prepared.add(app)
+        if state.prepared is not app:
+            state.prepared = app
             logs.prepare(app, settings)
         address = client_address(environ, settings.trusted_proxies, settings.trust_unix_socket)
         self.request = Request.of_environ(environ, address, state.find_user)
@@ -78,6 +76,7 @@ class _Exchange:
     def _answer(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         try:
             self._status = int(status[:3])
+            _ = self.request.user  # the last moment at which the application can be asked
             if not any(name.lower() == "x-correlation-id" for name, _ in headers):
                 headers = [*headers, (_HEADER, self.request.correlation_id)]
         except Exception:
@@ -96,21 +95,16 @@ class _Exchange:
             state.tracing.end_request(self.request, self._status)
         if not state.settings.log_requests:
             return
-        error = self.request.exception
         status = self._status if self._status is not None else 500
+        seconds = time.perf_counter() - self.request.started
         token = request.enter(self.request)
-        try:
-            logs.logger.log(
-                logging.ERROR if status >= 500 else logging.INFO,
-                "response",
-                exc_info=(type(error), error, error.__traceback__) if error else None,
-                extra={
-                    "http_status": status,
-                    "request_duration_ms": round((time.perf_counter() - self.request.started) * 1000, 3),
-                },
-            )
-        finally:
-            request.leave(token)
+        logs.event(
+            "ERROR" if status >= 500 else "INFO",
+            "response",
+            {"http_status": status, "request_duration_ms": round(seconds * 1000, 3)},
+            self.request.exception,
+        )
+        request.leave(token)
 
 
 class _Body:
@@ -164,20 +158,11 @@ def _note_route() -> None:
     if rule is not None:
         now.route = rule.rule[:512]
     if state.settings.log_requests:
-        logs.logger.info("request")
+        logs.event("INFO", "request", {})
 
 
 def _failed(sender: flask.Flask, exception: BaseException, **_: Any) -> None:
     request.current().exception = exception
-
-
-def _ending(sender: flask.Flask, **_: Any) -> None:
-    """The last moment at which the user can be asked for; the response's record comes later."""
-    _guarded(_note_user)
-
-
-def _note_user() -> None:
-    _ = request.current().user
 
 
 def _guarded(step: Callable[..., Any], *arguments: Any) -> Any:

@@ -49,8 +49,8 @@ class _Writer:
         with self._lock:
             return self._outputs.setdefault(fd, Output(fd, self._limit))
 
-    def write(self, output: Output, record: logging.LogRecord) -> None:
-        output.write(self.lines.line(record))
+    def write(self, output: Output, line: bytes) -> None:
+        output.write(line)
         now = time.monotonic()
         if now >= self._report_at:
             self._report_at = now + _REPORT_SECONDS
@@ -63,10 +63,7 @@ class _Writer:
         if any(new.values()):
             self._reported = found
             grown = {name: number for name, number in new.items() if number}
-            record = logger.makeRecord(
-                logger.name, logging.WARNING, "", 0, "telemetry_left_out", (), None, extra={"left_out": grown}
-            )
-            output.write(self.lines.line(record))
+            output.write(self.lines.event("WARNING", "telemetry_left_out", {"left_out": grown}))
 
 
 def take_over(settings: Settings) -> None:
@@ -87,11 +84,21 @@ def prepare(app: Any, settings: Settings) -> None:
         app.logger.setLevel(logging.INFO)
 
 
+def event(level: str, message: str, given: dict[str, Any], error: BaseException | None = None) -> None:
+    """A record of our own, on standard output, where the application's are."""
+    try:
+        output = _writer.output(sys.stdout) if _writer else None
+        if output and _writer:
+            _writer.write(output, _writer.lines.event(level, message, given, error))
+    except Exception:
+        count("faults_log")
+
+
 def _take(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> None:
     try:
         output = _writer.output(handler.stream) if _writer else None
         if output and _writer:
-            _writer.write(output, record)
+            _writer.write(output, _writer.lines.line(record))
             return
     except Exception:
         count("faults_log")
@@ -100,13 +107,13 @@ def _take(handler: logging.StreamHandler[Any], record: logging.LogRecord) -> Non
 
 
 class _Own(logging.Handler):
-    """Our own records: standard output, where the application's are."""
+    """For @audit_log outside applications, which have loggers of their own."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             output = _writer.output(sys.stdout) if _writer else None
             if output and _writer:
-                _writer.write(output, record)
+                _writer.write(output, _writer.lines.line(record))
         except Exception:
             count("faults_log")
 

@@ -11,10 +11,24 @@ _SECRET_KEY = re.compile(
     r"passw|passphrase|secret|token|authorization|cookie|api_?key|private_?key|credential|^pwd$|_pwd$|csrf|^jwt$",
     re.IGNORECASE,
 )
-# One of these is in the lower-case line, or nothing can match: looking for them costs a hundredth of the patterns.
+# One of these is in the lower-case line, or nothing can match: looking for them costs a tenth of the patterns.
 _SIGNS = (
-    *("passw", "passphrase", "secret", "token", "authorization", "cookie", "key", "credential", "pwd", "csrf", "jwt"),
-    *("bearer", "basic ", "eyj", "://"),
+    *(
+        "pass",
+        "secret",
+        "token",
+        "auth",
+        "cookie",
+        "key",
+        "credential",
+        "pwd",
+        "csrf",
+        "jwt",
+        "bearer",
+        "basic ",
+        "eyj",
+    ),
+    "://",
 )
 _SHAPES = (
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/_.~=-]{6,}", re.IGNORECASE), r"\1 " + REDACTED),
@@ -37,7 +51,10 @@ _SHAPES = (
 def concerns(text: str) -> bool:
     """Whether there is anything to look for at all."""
     lower = text.lower()
-    return any(sign in lower for sign in _SIGNS)
+    for sign in _SIGNS:  # noqa: SIM110  (half the time of any())
+        if sign in lower:
+            return True
+    return False
 
 
 def text(value: str) -> str:

@@ -24,6 +24,7 @@ class Request:
         "browser_session_id",
         "correlation_id",
         "correlation_id_untrusted",
+        "encoded",
         "exception",
         "finder",
         "ip_address",
@@ -58,6 +59,7 @@ class Request:
         self.span: Any = None
         self.user_agent: str | None = None
         self.exception: BaseException | None = None
+        self.encoded: Any = None  # what is known, as JSON (records.py)
         self._user: User = NOBODY
 
     @classmethod
