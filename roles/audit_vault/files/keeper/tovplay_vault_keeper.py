@@ -221,7 +221,7 @@ class Keeper:
         self.raise_alarms(self.lasting(found))
         if vault:
             self.write_findings(vault)
-        self.measure(here, there, free.free)
+        self.measure(here if vault else None, there, free.free)  # it may have gone since it was looked at
 
     def lasting(self, wrong: Mapping[str, Any]) -> dict[str, Any]:
         """Those that are wrong for longer than one waits for them to mend by themselves."""
@@ -320,7 +320,8 @@ class Loop:
             self.production = closed(self.production)
         if self.vault and self.production:
             try:
-                self.follow()
+                with contextlib.suppress(psycopg2.errors.LockNotAvailable):  # in the next round
+                    self.follow()
             except (psycopg2.Error, KeeperError, OSError) as error:
                 wrong["keeper"] = {"reason": str(error).strip()}
                 self.vault, self.production = closed(self.vault), closed(self.production)

@@ -94,6 +94,7 @@ DECLARE
   c record;
   must_copy boolean;
 BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('vault.shape'));
   SELECT * INTO was FROM vault.relation r
   WHERE r.epoch = vault.current_epoch() AND r.source_relid = p_oid AND r.valid_to IS NULL;
 
@@ -267,6 +268,10 @@ DECLARE
   was int;
   now int;
 BEGIN
+  -- The apply worker is about to follow the same change, in order with its rows: leave it to that.
+  IF NOT pg_try_advisory_xact_lock(hashtext('vault.shape')) THEN
+    RAISE lock_not_available USING MESSAGE = 'the apply worker is changing shadows';
+  END IF;
   FOR t IN SELECT * FROM jsonb_array_elements(tables) LOOP
     IF t ->> 'schema' = 'audit' THEN
       FOR c IN SELECT * FROM jsonb_array_elements(t -> 'columns') LOOP
