@@ -26,7 +26,9 @@ def measured(what: str, *arguments: str) -> float:
     """Seconds of a run of the command in a process of its own, whose memory is the operating system's word."""
     began = time.monotonic()
     program = "import sys; from whodunit.cli import main; main(sys.argv[1:])"
-    with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         said = process.stdout.read() if process.stdout else ""
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

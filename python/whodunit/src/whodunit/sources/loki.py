@@ -112,6 +112,13 @@ class Loki:
             since,
             until,
         )
+        # What is typed to silence the witnesses, as log_statement has it.
+        found += self._lines(
+            '{job=~"postgres|postgres-audit"} |~ "(?i)pgaudit[.]|session_replication_role|(disable|enable)'
+            ' +(trigger|rule)|alter +event +trigger|audit[.]noted"',
+            since,
+            until,
+        )
         names = "|".join(re.escape(name) for name in sorted(set(tables)))
         if names:
             query = f'{{job="postgres-audit"}} | action="DELETE" and table_name=~{quoted(names)}'

@@ -185,8 +185,10 @@ class Vault:
             )
             if sessions:
                 cursor.execute(
-                    "SELECT tx FROM audit.context WHERE pg_session_id = ANY(%s) AND at BETWEEN %s"
-                    " AND %s ORDER BY at LIMIT 50000",
+                    "SELECT tx FROM (SELECT tx, at, pg_session_id FROM audit.context"
+                    " UNION ALL SELECT tx, at, pg_session_id FROM audit.ddl) AS each"  # DDL alone has no context row
+                    " WHERE pg_session_id = ANY(%s) AND at BETWEEN %s AND %s AND tx IS NOT NULL"
+                    " ORDER BY at LIMIT 50000",
                     (sessions, begin, end),
                 )
                 found.update(row[0] for row in cursor)

@@ -56,6 +56,7 @@ class Rebuilt:
     made: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)  # objects of that name that production has again
     not_made: list[tuple[str, str]] = field(default_factory=list)  # statement, why
+    for_superuser: list[str] = field(default_factory=list)  # owners and grants that only somebody mightier can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Rebuild:
     def __init__(self, production: psycopg.Connection[Any], found: Iterable[Definition]) -> None:
         self.production = production
         self.told = Rebuilt()
+        self._beyond: list[_Statement] = []
         self._waiting = sorted(
             (_Statement(step, text, each) for each in found for step, text in each.statements),
             key=lambda each: each.step,
@@ -97,6 +99,10 @@ class Rebuild:
         """Constraints, indexes, foreign keys, views, triggers, owners, grants, comments."""
         left, why = self._run(self._waiting)
         self.told.not_made = [(each.text, why[each]) for each in left]
+        again, self._beyond = self._beyond, []  # an owner may need a grant that came after it
+        for each in again:
+            self._try(each)
+        self.told.for_superuser = [each.text for each in self._beyond]
         self._waiting = []
 
     def foretell(self) -> None:
@@ -130,6 +136,7 @@ class Rebuild:
             psycopg.errors.DuplicateSchema,
             psycopg.errors.DuplicateFunction,
             psycopg.errors.DuplicateColumn,
+            psycopg.errors.InvalidTableDefinition,  # a second primary key
         ) as error:
             if each.step < _FITTED:
                 self.told.there.append(each.of.identity)
@@ -137,6 +144,11 @@ class Rebuild:
             return _said(error)
         except psycopg.errors.ForeignKeyViolation as error:
             return self._unproven(each, error)
+        except psycopg.errors.InsufficientPrivilege as error:
+            if each.step < _FITTED:
+                return _said(error)
+            self._beyond.append(each)
+            return None
         except psycopg.Error as error:
             return _said(error)
         self.told.made.append(each.text)

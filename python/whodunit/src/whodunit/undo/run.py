@@ -71,6 +71,7 @@ class Result:
     made: list[str] = field(default_factory=list)  # statements, in their order
     there: list[str] = field(default_factory=list)  # objects that production has again, left alone
     not_made: list[tuple[str, str]] = field(default_factory=list)  # statement, why it fails
+    for_superuser: list[str] = field(default_factory=list)  # statements that whoever undoes may not run
     needs_backup: list[str] = field(default_factory=list)  # what only a restored copy of production has
     sequences: list[str] = field(default_factory=list)
 
@@ -178,7 +179,8 @@ def _columns_made(found: Sequence[Definition], rebuild: Rebuild) -> set[tuple[in
 
 
 def _tell(result: Result, told: Rebuilt) -> None:
-    result.made, result.there, result.not_made = told.made, told.there, told.not_made
+    result.made, result.there = told.made, told.there
+    result.not_made, result.for_superuser = told.not_made, told.for_superuser
 
 
 def tables_by_oid(tables: Sequence[Table]) -> dict[int, Table]:

@@ -17,6 +17,7 @@ def text(result: Result, name: str, before: str) -> str:
         lines += [f"    {each}" for each in result.made]
     lines += [f"Left alone, since production has it again: {each}" for each in result.there]
     lines += [f"NOT made again: {statement}: {why}" for statement, why in result.not_made]
+    lines += [f"A superuser still has to run: {each}" for each in result.for_superuser]
     lines += [f"NEEDS BACKUP: {each}; restore a copy of production {before}" for each in result.needs_backup]
     if result.order:
         lines.append(f"Order (parents first): {', '.join(result.order)}")
