@@ -194,6 +194,8 @@ def world(cluster: str, request: pytest.FixtureRequest) -> Iterator[World]:
     dsn = {name: f"host={cluster} user=postgres dbname={name}" for name in names}
     with psycopg.connect(f"host={cluster} user=postgres dbname=postgres", autocommit=True) as admin:
         for name in names:
+            # The capture makes its database a template, so that nobody drops it.
+            admin.execute("UPDATE pg_database SET datistemplate = false WHERE datname = %s", (name,))
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             admin.execute(f"CREATE DATABASE {name}")
     with psycopg.connect(dsn["production"]) as production, psycopg.connect(dsn["vault"]) as vault:
