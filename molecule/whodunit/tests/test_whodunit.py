@@ -128,3 +128,36 @@ def test_every_use_is_in_the_journal(host):
     lines = host.check_output("journalctl -t whodunit -o cat --no-pager").splitlines()
     used = json.loads(lines[-1])
     assert (used["event"], used["user"], used["arguments"]) == ("whodunit_used", "dana", ["table", "Used"])
+
+
+def browse(host, path, login=""):
+    """What the web server would get from the socket: status and body."""
+    header = f"-H 'X-Remote-User: {login}' " if login else ""
+    answer = host.run(
+        f"curl -s {header}-w '\n%{{http_code}}' --unix-socket /run/tovplay-whodunit/page.sock http://localhost{path}"
+    )
+    body, _, code = answer.stdout.rpartition("\n")
+    return int(code), body
+
+
+def test_the_page_tells_each_reader_what_the_vault_lets_him_see(host):
+    incident = wipe(host, 'DELETE FROM "GameRequest" WHERE game < 5')
+    code, told = browse(host, f"/{incident}", "lead")
+    assert code == 200 and "4 rows lost" in told and "molecule" in told and "Rows before and after" in told
+    assert incident in browse(host, "/", "lead")[1]
+    code, told = browse(host, f"/{incident}.json", "boss")
+    assert code == 200 and json.loads(told)["samples"] == []
+    for login in ("", "dana", "postgres", "whodunit-page"):
+        assert browse(host, f"/{incident}", login)[0] == 403
+    used = json.loads(
+        host.check_output("journalctl -t whodunit -o cat --no-pager -n 500 | grep whodunit_page | tail -1")
+    )
+    assert (used["user"], used["arguments"]) == ("boss", [f"/{incident}.json"])
+
+
+def test_the_page_is_reached_by_the_web_server_only(host):
+    socket = host.file("/run/tovplay-whodunit/page.sock")
+    assert (socket.user, socket.group, socket.mode & 0o007) == ("whodunit-page", "www-data", 0)
+    assert host.run("sudo -u nobody curl -s --unix-socket /run/tovplay-whodunit/page.sock http://localhost/").rc != 0
+    listening = host.check_output("ss -Hlntp")
+    assert "gunicorn" not in listening and "whodunit" not in listening

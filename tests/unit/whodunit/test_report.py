@@ -13,7 +13,7 @@ from tovplay_telemetry import audit_context
 from whodunit.attempts import attempts
 from whodunit.context import judge
 from whodunit.material import Material
-from whodunit.model import Change, Grade, Line, Sample, SourceState, Transaction
+from whodunit.model import Change, Grade, Line, Sample, SourceState, Span, Transaction
 from whodunit.render import as_html, as_json, as_text
 from whodunit.report import build
 
@@ -144,7 +144,9 @@ def test_two_witnesses_prove_every_answer():
 
 def test_jaegers_spans_prove_the_trace():
     found = material()
-    found.spans = {TRACE: ["web: DELETE /users/<id>", "web: db"]}
+    found.spans = {
+        TRACE: [Span(TRACE, "1", "", "web", "DELETE /users/<id>", 0, 12), Span(TRACE, "2", "1", "web", "db", 3, 5)]
+    }
     assert answers(found)["trace"] == (TRACE, "proven")
 
 

@@ -184,7 +184,7 @@ def why(material: Material, first: Transaction, lines: Sequence[Line], records: 
                 *(Witness(f"{line.job} log", line.job, line.get("trace_id"), records.add(line)) for line in heard),
             ]
         ),
-        note=" > ".join(spans[:10]),
+        note=" > ".join(f"{span.service}: {span.operation}" for span in spans[:10]),
     )
     statements = [
         line for line in lines if line.get("statement") and line.get("audit_class") in ("WRITE", "DDL", "FUNCTION")

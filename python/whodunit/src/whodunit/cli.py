@@ -22,7 +22,7 @@ from whodunit import verify as sealing
 from whodunit.config import Config, load
 from whodunit.context import judge, read_keys
 from whodunit.escape import clean
-from whodunit.material import find, gather, incident_of, tried
+from whodunit.material import NAME, find, gather, named, of_late, tried
 from whodunit.model import Transaction, Trust, utc
 from whodunit.render import as_json, as_text
 from whodunit.report import build
@@ -32,10 +32,8 @@ from whodunit.sources.vault import Vault
 from whodunit.undo import run as undoing
 from whodunit.undo import told
 
-_ID = re.compile(r"e(\d+)-([xv])(\d+)")
 _SPAN = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-WINDOW = timedelta(days=7)
 
 
 class Commands(click.Group):
@@ -125,7 +123,7 @@ def user(config: Config, /, name: str, **options: Any) -> None:
 @click.pass_obj
 def trace(config: Config, /, identifier: str, **options: Any) -> None:
     """The same, of one trace, correlation id or incident."""
-    if _ID.fullmatch(identifier):
+    if NAME.fullmatch(identifier):
         _report(config, options, {}, identifier)
     else:
         _report(config, options, {"trace": identifier.replace("-", "").lower()})
@@ -138,7 +136,7 @@ def trace(config: Config, /, identifier: str, **options: Any) -> None:
 def list_(config: Config, since: datetime | None, until: datetime | None) -> None:
     """The incidents of a time, the most destructive of late in front."""
     with _Sources(config) as sources:
-        for group in find(sources.vault, sources.keys, config, since=since or sources.window(), until=until)[:40]:
+        for group in find(sources.vault, sources.keys, config, since=since or of_late(sources.vault), until=until)[:40]:
             harm = sources.vault.harm([each.tx for each in group])
             lost, updated = sum(each.lost for each in harm.values()), sum(each.updated for each in harm.values())
             who = group[0].db_user or "unknown"
@@ -279,6 +277,18 @@ def freeze(config: Config, identifier: str, reason: str) -> None:
         click.echo(f"Hold {number}: history from {utc(first)} to {utc(last_)} stays.")
 
 
+@main.command()
+@click.option("--bind", default="/run/whodunit/page.sock", show_default=True, help="A socket's path, or host:port.")
+@click.pass_obj
+def serve(config: Config, bind: str) -> None:
+    """The same in a browser, behind a web server that logs people in and says who they are in X-Remote-User."""
+    if not config.page_people:
+        raise click.ClickException("nobody may read the page: name people under page_people in the configuration")
+    from whodunit.page.server import Server  # the web framework takes a quarter of a second to load
+
+    Server(config, bind).run()
+
+
 class _Sources:
     """The open vault and what is needed to judge what it says; errors become one line."""
 
@@ -317,19 +327,8 @@ class _Sources:
             click.echo(clean(f"left out, since nothing proves that they belong to it: {names}"), err=True)
         return found
 
-    def window(self) -> datetime | None:
-        newest = self.vault.newest()
-        return newest - WINDOW if newest else None
-
     def by_id(self, identifier: str) -> list[Transaction]:
-        found = _ID.fullmatch(identifier)
-        if found is None:
-            raise WhodunitError(f"{identifier!r} is no incident; `whodunit list` names them")
-        epoch, kind, number = int(found.group(1)), found.group(2), int(found.group(3))
-        transactions = self.vault.by_xid(epoch, number) if kind == "x" else self.vault.by_tx([number])
-        if not transactions:
-            raise WhodunitError(f"the vault has no transaction {identifier}")
-        return incident_of(self.vault, transactions, self.keys, self.config)
+        return named(self.vault, identifier, self.keys, self.config)
 
 
 def _report(config: Config, options: dict[str, Any], what: dict[str, str], identifier: str | None = None) -> None:
@@ -337,7 +336,7 @@ def _report(config: Config, options: dict[str, Any], what: dict[str, str], ident
         if identifier is not None:
             group = sources.by_id(identifier)
         else:
-            since = options["since"] or (None if what else sources.window())
+            since = options["since"] or (None if what else of_late(sources.vault))
             groups = find(sources.vault, sources.keys, config, since=since, until=options["until"], **what)
             if not groups:
                 raise WhodunitError(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Config:
     loki_ca: str = ""
     jaeger_url: str = ""
     timeout_seconds: float = 10.0
+    page_people: Mapping[str, str] = field(default_factory=dict)  # login at the web server -> read | investigate
 
 
 def load(path: Path | None = None) -> Config:
@@ -43,7 +45,7 @@ def load(path: Path | None = None) -> Config:
         given: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WhodunitError(f"{chosen}: {error}") from error
-    types = {field.name: str(field.type) for field in fields(Config)}
+    types = {each.name: str(each.type) for each in fields(Config)}
     unknown = sorted(set(given) - set(types))
     if unknown:
         raise WhodunitError(f"{chosen}: no such settings: {', '.join(unknown)}")
@@ -53,6 +55,8 @@ def load(path: Path | None = None) -> Config:
 def _typed(kind: str, value: Any) -> Any:
     if kind.startswith("Path"):
         return Path(value) if value else None
+    if kind.startswith("Mapping"):
+        return {str(name): str(each) for name, each in value.items()}
     if kind.startswith("tuple"):
         return tuple(str(each) for each in value)
     return float(value) if kind == "float" else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,8 +24,10 @@ from whodunit.model import (
     Finding,
     Gap,
     Line,
+    Net,
     Sample,
     SourceState,
+    Span,
     Transaction,
     Trust,
 )
@@ -40,6 +43,8 @@ SEEN_DAYS = 7  # in which a role's earlier logins from an address are looked for
 # A source that says nothing for so long was silent: the heartbeat's session every ten seconds, the pooler's statistics
 # every minute.
 QUIET = {"postgres": timedelta(seconds=45), "pgbouncer": timedelta(seconds=150)}
+WINDOW = timedelta(days=7)
+NAME = re.compile(r"e(\d{1,9})-([xv])(\d{1,18})")
 INGEST = timedelta(seconds=5)  # a line's time and its commit differ by that much at most
 
 
@@ -52,6 +57,7 @@ class Material:
     pooled_roles: Sequence[str]
     changes: list[Change] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    plan: list[Net] = field(default_factory=list)
     definitions: list[Definition] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
@@ -64,7 +70,7 @@ class Material:
     wrote_before: datetime | None = None  # when that role first wrote from that address
     came_before: Line | None = None  # and first logged in
     asked_logins: bool = False
-    spans: dict[str, list[str]] = field(default_factory=dict)  # trace -> its operations
+    spans: dict[str, list[Span]] = field(default_factory=dict)  # by trace
     sources: list[SourceState] = field(default_factory=list)
 
 
@@ -105,6 +111,24 @@ def incident_of(vault: Vault, found: Sequence[Transaction], keys: Sequence[bytes
     raise WhodunitError("the vault has no such transaction")
 
 
+def named(vault: Vault, identifier: str, keys: Sequence[bytes], config: Config) -> list[Transaction]:
+    """The incident of that name, like e1-x700 or e1-v31."""
+    found = NAME.fullmatch(identifier)
+    if found is None:
+        raise WhodunitError(f"{identifier!r} is no incident; `whodunit list` names them")
+    epoch, kind, number = int(found.group(1)), found.group(2), int(found.group(3))
+    transactions = vault.by_xid(epoch, number) if kind == "x" else vault.by_tx([number])
+    if not transactions:
+        raise WhodunitError(f"the vault has no transaction {identifier}")
+    return incident_of(vault, transactions, keys, config)
+
+
+def of_late(vault: Vault) -> datetime | None:
+    """Since when an incident is of late: counted from production's newest commit, not from now."""
+    newest = vault.newest()
+    return newest - WINDOW if newest else None
+
+
 def gather(
     vault: Vault, loki: Callable[[], Loki], group: list[Transaction], keys: Sequence[bytes], config: Config
 ) -> Material:
@@ -121,6 +145,7 @@ def gather(
         material.wrote_before = vault.wrote_from(group[0], begin)
     try:
         material.samples = vault.samples(material.changes)
+        material.plan = vault.net(material.changes)
         material.sources.append(SourceState("vault", "answered"))
     except psycopg.errors.InsufficientPrivilege:
         vault.connection.rollback()
@@ -160,7 +185,7 @@ def tried(vault: Vault, loki: Loki, since: datetime, until: datetime) -> list[At
 def _ask_jaeger(material: Material, jaeger: Jaeger) -> None:
     traces = {trace_id(context.claims) for context in material.contexts.values() if context.trust is Trust.SIGNED}
     for trace in sorted(trace for trace in traces if trace)[:20]:
-        material.spans[trace] = jaeger.operations(trace)
+        material.spans[trace] = jaeger.spans(trace)
 
 
 def _ask_loki(material: Material, loki: Loki, begin: datetime, end: datetime) -> None:

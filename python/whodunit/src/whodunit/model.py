@@ -100,6 +100,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Net:
+    """What an undo of one table would have to do, before it looks at what production has now; numbers of rows."""
+
+    table: str
+    lost: int
+    changed: int
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One row's images, values as PostgreSQL writes them."""
 
@@ -222,6 +232,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """One operation of a trace, as Jaeger has it; times in milliseconds from the trace's first span."""
+
+    trace: str
+    id: str
+    parent: str
+    service: str
+    operation: str
+    start_ms: float
+    duration_ms: float
+    statement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     name: str
     state: str  # answered | missing | off
@@ -246,6 +270,8 @@ class Report:
     sources: tuple[SourceState, ...]
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
+    spans: tuple[Span, ...]
+    plan: tuple[Net, ...]
     undo: str
 
 

@@ -93,6 +93,8 @@ def build(material: Material) -> Report:
         sources=tuple(material.sources),
         evidence=records.all(),
         notes=tuple(_notes(material)),
+        spans=tuple(span for trace in sorted(material.spans) for span in material.spans[trace]),
+        plan=tuple(material.plan),
         undo=f"whodunit undo {first.id} --apply",
     )
 

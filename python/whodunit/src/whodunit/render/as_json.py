@@ -14,7 +14,7 @@ SCHEMA = "whodunit/1"
 
 def document(report: Report) -> dict[str, Any]:
     """Plain data, times as text."""
-    return {"schema": SCHEMA, **_plain(dataclasses.asdict(report))}
+    return {"schema": SCHEMA, **data(dataclasses.asdict(report))}
 
 
 def render(report: Report) -> str:
@@ -22,14 +22,14 @@ def render(report: Report) -> str:
     return plain(document(report))
 
 
-def plain(data: Any) -> str:
-    text = json.dumps(_plain(data), indent=2, ensure_ascii=True)
+def plain(value: Any) -> str:
+    text = json.dumps(data(value), indent=2, ensure_ascii=True)
     return text.replace("\x7f", "\\u007f") + "\n"
 
 
-def _plain(value: Any) -> Any:
+def data(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: data(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [data(each) for each in value]
     return utc(value) if isinstance(value, datetime) else value

@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row, tuple_row
 
 from whodunit import WhodunitError
 from whodunit.incident import REACH, Harm
-from whodunit.model import Change, Definition, Finding, Gap, Sample, Transaction, utc
+from whodunit.model import Change, Definition, Finding, Gap, Net, Sample, Transaction, utc
 
 _TEXT = {"lsn": sql.SQL("lsn::text"), "client_addr": sql.SQL("host(client_addr) AS client_addr")}
 _COLUMNS = sql.SQL(", ").join(_TEXT.get(field.name, sql.Identifier(field.name)) for field in fields(Transaction))
@@ -53,14 +53,29 @@ FROM vault.transactions t
 WHERE t.tx = ANY(%(txs)s) AND t.commit_at >= coalesce(%(since)s::timestamptz, '-infinity')
   AND t.commit_at <= coalesce(%(until)s::timestamptz, 'infinity') {person}
 """
+NET_ROWS = 50_000
+_NET = """
+WITH images AS (
+  SELECT r.schema_name || '.' || r.table_name AS name, i.n,
+         (SELECT jsonb_agg(i.image ->> k ORDER BY o) FROM unnest(r.key_columns) WITH ORDINALITY AS u (k, o)) AS key
+  FROM vault.history h JOIN vault.relation r ON r.id = h.relation
+  CROSS JOIN LATERAL (VALUES (h.id * 2, h.old), (h.id * 2 + 1, h.new)) AS i (n, image)
+  WHERE h.tx = ANY(%(txs)s) AND h.id BETWEEN %(first)s AND %(last)s AND i.image IS NOT NULL),
+net AS (SELECT name, min(n) %% 2 = 0 AS existed, max(n) %% 2 = 1 AS exists FROM images GROUP BY name, key)
+SELECT name AS table, count(*) FILTER (WHERE existed AND NOT exists) AS lost,
+       count(*) FILTER (WHERE existed AND exists) AS changed, count(*) FILTER (WHERE NOT existed AND exists) AS born
+FROM net GROUP BY name ORDER BY name
+"""
 
 
 class Vault:
     """One read-only snapshot of the vault."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, role: str = "") -> None:
+        """`role` is a role of the vault to act as, where the account has more rights than the asking person."""
+        options = "-c timezone=UTC -c datestyle=ISO" + (f" -c role={role}" if role else "")
         try:
-            self.connection = psycopg.connect(dsn, options="-c timezone=UTC -c datestyle=ISO", connect_timeout=5)
+            self.connection = psycopg.connect(dsn, options=options, connect_timeout=5)
             self.connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             self.connection.read_only = True
         except psycopg.Error as error:
@@ -272,6 +287,25 @@ class Vault:
                 )
                 found += [Sample(table=table, op=op, **row) for row in cursor]
         return found
+
+    def net(self, changes: Sequence[Change]) -> list[Net]:
+        """Rows that were there before and are gone, differ, or are new, by table: a row that came and went is none.
+
+        Of one key the first image tells whether the row was there before, the last whether it is there now (undo.fold
+        says the same); beyond NET_ROWS nobody waits for the count.
+        """
+        if not changes or sum(each.rows for each in changes) > NET_ROWS:
+            return []
+        with self.connection.cursor(row_factory=class_row(Net)) as cursor:
+            cursor.execute(
+                _NET,
+                {
+                    "txs": sorted({each.tx for each in changes}),
+                    "first": min(each.first_id for each in changes),
+                    "last": max(each.last_id for each in changes),
+                },
+            )
+            return cursor.fetchall()
 
     def definitions(self, txs: Sequence[int]) -> list[Definition]:
         with self.connection.cursor(row_factory=class_row(Definition)) as cursor:
