@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from passlib.hash import sha512_crypt
@@ -17,6 +18,8 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}\Z")
 HOST_PORT = re.compile(r"^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})\Z")
 # What may stand in a configuration file unquoted, be it a host name with or without a wildcard.
 SERVER_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9_.-]+\Z")
+SOCKET = re.compile(r"^unix:/run/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
+PAGE_PATH = re.compile(r"^(?:/[a-z0-9_-]+)+/\Z")
 READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
 PLACEHOLDER = re.compile(r"change|your_|placeholder|example_|todo|xxx", re.IGNORECASE)
 PASSWORD_LENGTH = 12
@@ -48,6 +51,28 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
+def _is_host_port(text: str) -> bool:
+    found = HOST_PORT.match(text)
+    return found is not None and 1 <= int(found[1]) <= 65535
+
+
+def _page_problem(site: Site) -> str | None:
+    name = site["name"]
+    for page in site["pages"]:
+        if not PAGE_PATH.match(str(page["path"])):
+            return (
+                f"Site {name} has a page at {page['path']!r}; write a path like /logs/incident/, with its last slash."
+            )
+        if not SOCKET.match(str(page["upstream"])) and not _is_host_port(str(page["upstream"])):
+            return (
+                f"Site {name} has the page {page['path']} at {page['upstream']!r}; write unix:/run/…/page.sock, "
+                "or host:port on this host."
+            )
+    if site["pages"] and not site["readers"]:
+        return f"Site {name} has pages that nobody may read; list readers, since evidence is shown to nobody unknown."
+    return None
+
+
 def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None:
     name = site["name"]
     if not NAME.match(str(name)):
@@ -58,8 +83,7 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
         if not site.get(key):
             return f"Site {name} lacks {key}; name what stands behind it, like 127.0.0.1:8000."
     for key in ("upstream", "push_upstream"):
-        found = HOST_PORT.match(str(site.get(key) or "localhost:1"))
-        if not found or not 1 <= int(found[1]) <= 65535:
+        if key in types[str(site["type"])] and not _is_host_port(str(site[key])):
             return f"Site {name} has the {key} {site[key]!r}; write host:port, like 127.0.0.1:8000."
     odd = [n for n in site["server_names"] if not SERVER_NAME.match(n)]
     if odd:
@@ -71,7 +95,7 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
     return None
 
 
-def _gateway_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
+def _gateway_problem(site: Site) -> str | None:
     if site["type"] not in GATEWAYS:
         return None
     name = site["name"]
@@ -79,6 +103,11 @@ def _gateway_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
         return f"Site {name} is a {site['type']} without TLS, so no certificate could be asked for; set tls: true."
     if not site["push_clients"] and not site["readers"]:
         return f"Site {name} lets nobody in; list push_clients or readers."
+    return None
+
+
+def _reader_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
+    name = site["name"]
     for reader in site["readers"]:
         if not READER.match(reader):
             return f"Site {name} has the reader {reader!r}; a reader's name has letters, digits and _.@- only."
@@ -117,7 +146,8 @@ def nginx_problems(
     shapes = [text for site in sites if (text := _shape_problem(site, types))]
     if shapes:
         return shapes
-    problems = [text for site in sites if (text := _gateway_problem(site, passwords))]
+    checks = (_gateway_problem, _page_problem, partial(_reader_problem, passwords=passwords))
+    problems = [text for site in sites for check in checks if (text := check(site))]
     for index, site in enumerate(sites):
         if status_port in [port for _, port in _sockets(site)]:
             problems.append(f"Site {site['name']} clashes with nginx_status_port {status_port}; change one of them.")

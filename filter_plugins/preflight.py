@@ -67,8 +67,11 @@ def port_clashes(listeners: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def for_groups(entries: Sequence[Mapping[str, Any]], group_names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Entries whose `groups` has one of the host's groups; an entry without `groups` is meant for every host."""
-    return [e for e in entries if "groups" not in e or set(e["groups"]) & set(group_names)]
+    """Entries whose `groups` has one of the host's groups (without `groups`: any host) and whose `except` has none."""
+    names = set(group_names)
+    return [
+        e for e in entries if ("groups" not in e or set(e["groups"]) & names) and not set(e.get("except", [])) & names
+    ]
 
 
 def _process_started(pid: int) -> str | None:

@@ -9,7 +9,12 @@ from passlib.hash import sha512_crypt
 
 from filter_plugins.nginx import nginx_any_of, nginx_problems, nginx_reader_files, nginx_sites, nginx_tls_files
 
-TYPES = {"app": ["upstream"], "loki_gateway": ["upstream"], "jaeger_gateway": ["upstream", "push_upstream"]}
+TYPES = {
+    "app": ["upstream"],
+    "loki_gateway": ["upstream"],
+    "jaeger_gateway": ["upstream", "push_upstream"],
+    "pages": ["pages"],
+}
 DEFAULTS = {
     "server_names": [],
     "address": "",
@@ -20,6 +25,7 @@ DEFAULTS = {
     "client_authority": "/ca.crt",
     "push_clients": [],
     "readers": [],
+    "pages": [],
 }
 APP = {"name": "tovplay", "type": "app", "upstream": "127.0.0.1:8000", "server_names": ["a.example"]}
 GATE = {
@@ -30,6 +36,8 @@ GATE = {
     "push_clients": ["tovplay-prod"],
     "readers": ["reader"],
 }
+PAGE = {"path": "/logs/incident/", "upstream": "unix:/run/page/page.sock"}
+PAGES = {"name": "logs", "type": "pages", "redirect_from_port": 0, "readers": ["reader"], "pages": [PAGE]}
 PASSWORDS = {"reader": "a long enough one"}
 
 
@@ -49,8 +57,21 @@ def problems(*sites, passwords=PASSWORDS, status_port=8090):
         [APP | {"address": "10.0.0.1"}, APP | {"name": "second", "address": "10.0.0.2"}],
         [APP | {"upstream": "[::1]:8000"}],
         [APP | {"server_names": ["*.example.org", "my_host"]}],
+        [PAGES, GATE],
+        [APP | {"pages": [PAGE | {"upstream": "127.0.0.1:9000"}], "readers": ["reader"]}],
     ],
-    ids=["none", "one", "both types", "by name", "plain on loopback", "by address", "IPv6 upstream", "wildcard"],
+    ids=[
+        "none",
+        "one",
+        "both types",
+        "by name",
+        "plain on loopback",
+        "by address",
+        "IPv6 upstream",
+        "wildcard",
+        "pages",
+        "app with pages",
+    ],
 )
 def test_sites_that_work(sites):
     assert problems(*sites) == []
@@ -61,7 +82,7 @@ def test_sites_that_work(sites):
     [
         ([APP | {"name": "a b"}], "The name 'a b' is not made of"),
         ([APP | {"name": "x;}"}], "The name 'x;}' is not made of"),
-        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, jaeger_gateway, loki_gateway."),
+        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, jaeger_gateway, loki_gateway, pages."),
         ([{"name": "tovplay", "type": "app"}], "lacks upstream; name what stands behind it"),
         ([APP | {"upstream": "127.0.0.1"}], "write host:port"),
         ([APP | {"upstream": "127.0.0.1:70000"}], "write host:port"),
@@ -81,6 +102,15 @@ def test_sites_that_work(sites):
         ([APP | {"port": 8090}], "clashes with nginx_status_port 8090"),
         ([GATE | {"tls": False, "address": "127.0.0.1"}], "is a loki_gateway without TLS"),
         ([GATE | {"push_clients": [], "readers": []}], "lets nobody in"),
+        ([PAGES | {"pages": []}], "lacks pages"),
+        ([PAGES | {"readers": []}], "has pages that nobody may read; list readers"),
+        ([PAGES | {"readers": ["other"]}], "Reader other of site logs has no password"),
+        ([PAGES | {"tls": False}], "would speak plain HTTP to other hosts"),
+        ([PAGES | {"pages": [PAGE | {"path": "/"}]}], "write a path like /logs/incident/"),
+        ([PAGES | {"pages": [PAGE | {"path": "/a/;}/"}]}], "write a path like /logs/incident/"),
+        ([PAGES | {"pages": [PAGE | {"upstream": "unix:/etc/shadow"}]}], "write unix:/run/"),
+        ([PAGES | {"pages": [PAGE | {"upstream": "elsewhere"}]}], "write unix:/run/"),
+        ([APP | {"pages": [PAGE]}], "has pages that nobody may read; list readers"),
         ([GATE | {"readers": ["a:b"]}], "a reader's name has letters"),
         ([GATE | {"readers": ["other"]}], "Reader other of site gate has no password"),
     ],

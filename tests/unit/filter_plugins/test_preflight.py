@@ -45,6 +45,12 @@ def test_entries_follow_their_groups():
     assert [e["n"] for e in preflight.for_groups(entries, ["app", "databases"])] == [1, 3]
 
 
+def test_an_entry_leaves_out_hosts_of_other_groups():
+    entries = [{"n": 1, "groups": ["watch"], "except": ["app"]}]
+    assert [e["n"] for e in preflight.for_groups(entries, ["watch"])] == [1]
+    assert preflight.for_groups(entries, ["watch", "app"]) == []
+
+
 def test_a_living_holder_is_respected_and_a_dead_one_is_not():
     owner = preflight.converge_owner("me")
     assert owner["controller"] == socket.gethostname()
