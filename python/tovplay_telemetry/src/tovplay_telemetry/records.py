@@ -126,7 +126,8 @@ class Lines:
         if request.encoded is None or request.encoded[0] != mark:
             known = self._context(request, user)
             encoded = _encode(known)
-            if redact.concerns(encoded):
+            # All else of it is ids and addresses.
+            if redact.concerns(f"{request.path} {request.user_agent} {request.correlation_id_untrusted} {user}"):
                 known = {name: redact.value("", each) for name, each in known.items()}
                 encoded = _encode(known)
             request.encoded = (mark, known, encoded[1:-1])
