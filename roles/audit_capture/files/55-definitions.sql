@@ -23,15 +23,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       || CASE WHEN comment IS NULL THEN '[]' ELSE jsonb_build_array(jsonb_build_array(94, format('COMMENT ON %s IS %L', altered, comment))) END
 $$;
 
+DROP VIEW IF EXISTS audit.definable, audit.column_definition;
 -- One column: its bare form, what makes it whole in CREATE TABLE, the same as steps after its values came back, and the rest.
-CREATE OR REPLACE FUNCTION audit.column_definition(relation oid, number int, OUT bare text, OUT whole text, OUT later jsonb, OUT afterwards jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.bare, concat(c.generated, c.identity, ' DEFAULT ' || c.def, CASE WHEN c.attnotnull THEN ' NOT NULL' END),
-         (SELECT coalesce(jsonb_agg(jsonb_build_array(s.step, format('ALTER TABLE %s ALTER COLUMN %I %s', relation::regclass, c.attname, s.said)) ORDER BY s.step), '[]')
-          FROM (VALUES (72, 'SET DEFAULT ' || c.def), (73, CASE WHEN c.attnotnull THEN 'SET NOT NULL' END), (74, 'ADD' || c.identity)) s (step, said)
-          WHERE s.said IS NOT NULL),
-         c.afterwards
-  FROM (SELECT a.attname, a.attnotnull, format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
+-- A view, since a function for each column of each table took ten times as long.
+CREATE VIEW audit.column_definition AS
+SELECT c.attrelid, c.attnum, c.bare, concat(c.generated, c.identity, ' DEFAULT ' || c.def, CASE WHEN c.attnotnull THEN ' NOT NULL' END) AS whole,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(s.step, format('ALTER TABLE %s ALTER COLUMN %I %s', c.attrelid::regclass, c.attname, s.said)) ORDER BY s.step), '[]')
+        FROM (VALUES (72, 'SET DEFAULT ' || c.def), (73, CASE WHEN c.attnotnull THEN 'SET NOT NULL' END), (74, 'ADD' || c.identity)) s (step, said)
+        WHERE s.said IS NOT NULL) AS later,
+       c.afterwards
+FROM (
+  SELECT a.attrelid, a.attnum, a.attname, a.attnotnull, format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
            || CASE WHEN a.attcollation <> t.typcollation THEN (SELECT format(' COLLATE %I.%I', n.nspname, c.collname) FROM pg_collation c
                      JOIN pg_namespace n ON n.oid = c.collnamespace WHERE c.oid = a.attcollation) ELSE '' END
            || CASE a.attcompression WHEN 'p' THEN ' COMPRESSION pglz' WHEN 'l' THEN ' COMPRESSION lz4' ELSE '' END AS bare,
@@ -41,22 +43,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                          CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, s.seqrelid::regclass, s.seqstart, s.seqincrement,
                          s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END)
            FROM pg_depend p JOIN pg_sequence s ON s.seqrelid = p.objid
-           WHERE p.classid = 'pg_class'::regclass AND p.deptype = 'i' AND (p.refclassid, p.refobjid, p.refobjsubid) = ('pg_class'::regclass, relation, number)) END AS identity,
+           WHERE p.classid = 'pg_class'::regclass AND p.deptype = 'i' AND (p.refclassid, p.refobjid, p.refobjsubid) = ('pg_class'::regclass, a.attrelid, a.attnum)) END AS identity,
          CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS def,
-         audit.trimmings(format('COLUMN %s.%I', relation::regclass, a.attname), '', NULL, NULL, col_description(relation, number))
-           || coalesce((SELECT jsonb_agg(jsonb_build_array(92, format('GRANT %s (%I) ON TABLE %s TO %s%s', x.privilege_type, a.attname, relation::regclass,
+         CASE WHEN col_description(a.attrelid, a.attnum) IS NULL THEN '[]'
+              ELSE jsonb_build_array(jsonb_build_array(94, format('COMMENT ON COLUMN %s.%I IS %L', a.attrelid::regclass, a.attname, col_description(a.attrelid, a.attnum)))) END
+           || coalesce((SELECT jsonb_agg(jsonb_build_array(92, format('GRANT %s (%I) ON TABLE %s TO %s%s', x.privilege_type, a.attname, a.attrelid::regclass,
                                   CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END,
                                   CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)) ORDER BY x.grantee, x.privilege_type)
                         FROM aclexplode(a.attacl) x), '[]')
            || CASE WHEN a.attstorage = t.typstorage THEN '[]' ELSE jsonb_build_array(jsonb_build_array(96, format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s',
-                relation::regclass, a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'x' THEN 'EXTENDED' ELSE 'MAIN' END))) END
+                a.attrelid::regclass, a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'x' THEN 'EXTENDED' ELSE 'MAIN' END))) END
            -- pg_attver is newer servers' own, and no ALTER takes it
-           || coalesce((SELECT jsonb_build_array(jsonb_build_array(96, format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', relation::regclass, a.attname,
+           || coalesce((SELECT jsonb_build_array(jsonb_build_array(96, format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', a.attrelid::regclass, a.attname,
                   string_agg(option, ', ')))) FROM unnest(a.attoptions) AS option WHERE option !~ '^pg_attver=' HAVING count(*) > 0), '[]') AS afterwards
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
-  WHERE a.attrelid = relation AND a.attnum = number) c
-$$;
+  WHERE a.attnum > 0 AND NOT a.attisdropped
+) c;
 
 CREATE OR REPLACE FUNCTION audit.type_definition(described oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -75,7 +78,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   END FROM pg_type t WHERE t.oid = described
 $$;
 
-DROP VIEW IF EXISTS audit.definable;
 -- Everything that has a definition, as it is now. Asked with an empty search_path, so that names are whole.
 CREATE VIEW audit.definable AS
 WITH relation AS (
@@ -86,16 +88,15 @@ WITH relation AS (
 )
 SELECT 'pg_class'::text AS catalog, r.oid AS objid, 0 AS objsubid, pg_catalog.lower(pg_catalog.rtrim(r.word)) AS kind, r.name AS identity, r.oid AS relid,
        pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(50, pg_catalog.format('CREATE %sTABLE %s (%s)%s%s%s', CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, r.name,
-           (SELECT pg_catalog.string_agg(d.bare || d.whole, ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a, audit.column_definition(r.oid, a.attnum) d
-            WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
+           (SELECT pg_catalog.string_agg(d.bare || d.whole, ', ' ORDER BY d.attnum) FROM audit.column_definition d WHERE d.attrelid = r.oid),
            CASE WHEN r.relispartition THEN '' ELSE coalesce((SELECT ' INHERITS (' || pg_catalog.string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhseqno) || ')'
                                                              FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid), '') END,
            CASE r.relkind WHEN 'p' THEN ' PARTITION BY ' || pg_catalog.pg_get_partkeydef(r.oid) ELSE '' END,
            coalesce(' WITH (' || pg_catalog.array_to_string(r.reloptions, ', ') || ')', ''))))
        || CASE WHEN r.relispartition THEN (SELECT pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(56, pg_catalog.format('ALTER TABLE %s ATTACH PARTITION %s %s',
               i.inhparent::regclass, r.name, pg_catalog.pg_get_expr(r.relpartbound, r.oid)))) FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid) ELSE '[]' END
-       || coalesce((SELECT pg_catalog.jsonb_agg(s.value ORDER BY a.attnum, s.ordinality) FROM pg_catalog.pg_attribute a, audit.column_definition(r.oid, a.attnum) d,
-                      pg_catalog.jsonb_array_elements(d.afterwards) WITH ORDINALITY s WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]')
+       || coalesce((SELECT pg_catalog.jsonb_agg(s.value ORDER BY d.attnum, s.ordinality) FROM audit.column_definition d,
+                      pg_catalog.jsonb_array_elements(d.afterwards) WITH ORDINALITY s WHERE d.attrelid = r.oid), '[]')
        || audit.trimmings(r.word || r.name, 'TABLE ' || r.name, r.relowner, r.relacl, pg_catalog.obj_description(r.oid, 'pg_class'))
        || CASE WHEN r.relreplident = 'f' AND NOT EXISTS (SELECT FROM audit.setting s WHERE s.name = 'full:' || r.oid) OR r.relreplident = 'n'
                THEN pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(96, pg_catalog.format('ALTER TABLE ONLY %s REPLICA IDENTITY %s', r.name,
@@ -108,7 +109,7 @@ UNION ALL
 SELECT 'pg_class', r.oid, a.attnum, 'table column', pg_catalog.format('%s.%I', r.name, a.attname), r.oid,
        CASE WHEN a.attgenerated = '' THEN pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(50, pg_catalog.format('ALTER TABLE %s ADD COLUMN %s', r.name, d.bare))) || d.later
             ELSE pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(51, pg_catalog.format('ALTER TABLE %s ADD COLUMN %s', r.name, d.bare || d.whole))) END || d.afterwards
-FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped, audit.column_definition(r.oid, a.attnum) d
+FROM relation r JOIN audit.column_definition d ON d.attrelid = r.oid JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.attrelid, d.attnum)
 WHERE r.relkind IN ('r', 'p')
 UNION ALL
 SELECT 'pg_class', r.oid, 0, pg_catalog.lower(pg_catalog.rtrim(r.word)), r.name, r.oid,
@@ -268,16 +269,24 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   touched oid[];
 BEGIN
-  SELECT CASE WHEN bool_and(c.objid IS NOT NULL) THEN array_agg(c.objid) END INTO touched FROM pg_event_trigger_ddl_commands() c;
-  PERFORM audit.define(touched);
+  SELECT CASE WHEN bool_and(c.objid IS NOT NULL) THEN array_agg(c.objid) END INTO touched FROM pg_event_trigger_ddl_commands() c
+  HAVING count(*) > 0;
+  IF FOUND THEN                        -- a DROP has said all with undefine()
+    PERFORM audit.define(touched);
+  END IF;
 EXCEPTION WHEN OTHERS THEN
   PERFORM audit.not_captured(tag, SQLERRM);
 END $$;
 
--- Before a DROP the whole is looked at, for grants and sequences change without an event that names them.
+-- Before the first DROP of a transaction the whole is looked at: grants and sequences change without an event that names them.
 CREATE OR REPLACE FUNCTION audit.ddl_start() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+  own text := pg_catalog.pg_current_xact_id()::text;
 BEGIN
-  PERFORM audit.define(NULL, dropping => true);
+  IF pg_catalog.current_setting('audit.defined', true) IS DISTINCT FROM own THEN
+    PERFORM audit.define(NULL, dropping => true);
+    own := pg_catalog.set_config('audit.defined', own, true);
+  END IF;
 EXCEPTION WHEN OTHERS THEN
   PERFORM audit.not_captured(TG_TAG, SQLERRM);
 END $$;
