@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 
@@ -74,10 +75,23 @@ def published(host, pattern):
     return sql(host, query, name=pattern)
 
 
-def guard_lines(host, name):
-    """What the guard told the server's log of one application_name: verdicts, as the JSON that they are."""
+def log_lines(host, name):
+    """What the server's log has of one application_name; it writes the line of the disconnection last."""
     wait = f"until grep -q 'disconnection.*\"{name}\"' {LOG}/*.json; do sleep 0.05; done"
     host.check_output("timeout 10 sh -c %s", wait)
-    messages = [json.loads(line).get("message", "") for line in host.check_output(f"cat {LOG}/*.json").splitlines()]
-    verdicts = [json.loads(text.removeprefix("AUDIT-GUARD: ")) for text in messages if text.startswith("AUDIT-GUARD: ")]
-    return [verdict for verdict in verdicts if verdict["application_name"] == name]
+    lines = [json.loads(line) for line in host.check_output(f"cat {LOG}/*.json").splitlines()]
+    return [line for line in lines if line.get("application_name") == name]
+
+
+def guard_lines(host, name):
+    """What the guard told the server's log of one application_name: verdicts, as the JSON that they are."""
+    prefix = "AUDIT-GUARD: "
+    messages = [line.get("message", "") for line in log_lines(host, name)]
+    return [json.loads(text.removeprefix(prefix)) for text in messages if text.startswith(prefix)]
+
+
+def pgaudit_lines(host, name):
+    """What the second witness noted of one application_name: the fields of its lines."""
+    prefix = "AUDIT: "
+    messages = [line.get("message", "") for line in log_lines(host, name)]
+    return [next(csv.reader([text.removeprefix(prefix)])) for text in messages if text.startswith(prefix)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_sql import LOG, context, findings, sql
+from audit_sql import LOG, context, findings, pgaudit_lines, sql
 from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
@@ -133,3 +133,59 @@ def test_a_cascade_belongs_to_the_statement_that_began_it(host, name):
     sql(host, 'DELETE FROM "User" WHERE id = 7', APP, name)
     (row,) = context(host, name)
     assert (row["table_name"], row["db_role"]) == ('public."User"', APP)
+
+
+def test_functions_that_a_statement_ran_in_are_named(host, name):
+    """With whose rights it ran depends on them; literals inside them stay out."""
+    sql(
+        host,
+        """CREATE OR REPLACE FUNCTION wipe(which int) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
+           $$ BEGIN DELETE FROM "Game" WHERE id = which AND title <> 'topsecret'; END $$""",
+        MIGRATOR,
+    )
+    sql(host, "SELECT wipe(30)", APP, name)
+    (row,) = context(host, name)
+    assert row["statement"] == "SELECT wipe(30) /* in wipe(integer) */"
+    assert (row["db_user"], row["db_role"]) == (APP, APP)
+
+
+def test_operators_of_a_client_are_not_ours(host, name):
+    """note_guarded() runs as audit_owner with the client's search_path; what that finds must never run."""
+    sql(
+        host,
+        """DO $do$ BEGIN
+             CREATE SCHEMA IF NOT EXISTS evil;
+             GRANT USAGE ON SCHEMA evil TO PUBLIC;
+             CREATE OR REPLACE FUNCTION evil.yes(text, text) RETURNS bool LANGUAGE plpgsql AS
+               $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+             CREATE OR REPLACE FUNCTION evil.current_setting(text, bool) RETURNS text LANGUAGE plpgsql AS
+               $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+             CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.yes);
+             CREATE OPERATOR evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.yes);
+             CREATE OPERATOR evil.~* (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.yes);
+             CREATE OPERATOR evil.|| (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.yes);
+           END $do$""",
+        "postgres",
+        "evil",
+    )
+    path = "-c search_path=evil,pg_catalog,public"
+    sql(host, "UPDATE \"Game\" SET title = 'x' WHERE id OPERATOR(pg_catalog.=) 31", "postgres", name, path)
+    sql(host, "DROP SCHEMA evil CASCADE", "postgres", "evil")
+    assert len(context(host, name)) == 1
+
+
+def test_the_second_witness_is_not_told_of_our_own_work(host, name):
+    """One line for each of the application's statements; only a connection's first transaction has another, of ours."""
+    changes = """UPDATE "Game" SET title = 'x' WHERE id = 40; DELETE FROM "Game" WHERE id = 41;"""
+    secret = """INSERT INTO "User" VALUES (905, 'x', 'scrypt:secret') ON CONFLICT DO NOTHING;"""
+    sql(host, f"BEGIN; {changes} COMMIT; {changes} {secret}", APP, name)
+    said = [(line[3], line[4], line[6]) for line in pgaudit_lines(host, name)]
+    game, user = 'public."Game"', 'public."User"'
+    assert said[:2] == [("WRITE", "UPDATE", game), ("FUNCTION", "EXECUTE", "audit.start_session")]
+    assert said[2:] == [
+        ("WRITE", "DELETE", game),
+        ("WRITE", "UPDATE", game),
+        ("WRITE", "DELETE", game),
+        ("WRITE", "INSERT", user),
+    ]
+    assert len(context(host, name)) == 4

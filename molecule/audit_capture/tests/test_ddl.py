@@ -207,3 +207,25 @@ def test_hostile_names(host, name):
     assert "tok" not in sql(host, columns)
     sql(host, 'ALTER TABLE :weird ADD COLUMN "a,b" int', MIGRATOR, name)
     assert '"a,b"' in sql(host, columns), "a list of columns follows ADD COLUMN"
+
+
+def test_columns_beside_an_excluded_one_are_dropped_and_retyped(host, name):
+    """PostgreSQL alone refuses both, since the publication lists them."""
+    sql(
+        host,
+        """ALTER TABLE :weird ADD COLUMN brief int; ALTER TABLE :weird ALTER brief TYPE bigint;
+           BEGIN; INSERT INTO :weird (e, brief) VALUES (50, 1); ALTER TABLE :weird DROP COLUMN brief;
+           INSERT INTO :weird (e) VALUES (51); COMMIT""",
+        MIGRATOR,
+        name,
+        options="-c audit.reason=test",
+    )
+    listed = sql(host, "SELECT attnames FROM pg_publication_tables WHERE format('%I', tablename) = :'weird'")
+    assert ("日本" in listed, "brief" in listed, "tok" in listed) == (True, False, False), "and the list is back"
+    assert "publication_changed" not in {found["kind"] for found in findings(host, name)}
+    shaped = [event["object_name"] for event in events(host, name) if event["columns"]]
+    assert shaped == [f"public.{WEIRD}"] * 3
+    done = run(host, 'ALTER TABLE "User" ADD COLUMN brief int; ALTER TABLE "User" DROP COLUMN nothing', MIGRATOR, name)
+    assert done.rc != 0
+    assert "tok" not in sql(host, "SELECT attnames FROM pg_publication_tables WHERE format('%I', tablename) = :'weird'")
+    sql(host, 'ALTER TABLE "User" DROP COLUMN brief', MIGRATOR, name, options="-c audit.reason=test")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit_sql import context, findings, guard_lines, run, sql
+from audit_sql import ROWS, context, findings, guard_lines, rows, run, sql
 from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
@@ -46,6 +46,30 @@ def test_what_earlier_transactions_of_a_session_did_does_not_count(host, name, r
     done = run(host, f"{one * 5} BEGIN; {one} {one} COMMIT", APP, name)
     assert "UPDATE of 180 rows" in done.stderr
     assert len(guard_lines(host, name)) == 1
+
+
+def test_transactions_without_a_rest_are_counted_each_for_itself(host, name, rows_to_lose):
+    """A procedure that commits never goes idle, and only then does the server take its counters away."""
+    sql(
+        host,
+        """DO $$ BEGIN FOR n IN 1..5 LOOP UPDATE "GameRequest" SET id = id WHERE id <= 90; COMMIT; END LOOP;
+           UPDATE "UserFriends" SET friend_id = friend_id; UPDATE "GameRequest" SET id = id WHERE id <= 110; END $$""",
+        APP,
+        name,
+    )
+    assert [found["detail"]["rows"] for found in findings(host, name)] == [110]
+
+
+def test_what_block_would_have_refused_is_listed(host, name, rows_to_lose):
+    sql(host, 'DELETE FROM "GameRequest" WHERE id <= 200', APP, name)
+    sql(host, ROWS, APP)
+    sql(host, 'DELETE FROM "GameRequest" WHERE id <= 300', APP, name)
+    sql(host, ROWS, APP)
+    sql(host, "BEGIN; SET LOCAL audit.reason = 'meant'; DELETE FROM \"GameRequest\"; COMMIT", APP, name)
+    (listed,) = rows(host, "SELECT to_json(w) FROM audit.would_block w WHERE application_name = :'name'", name)
+    assert (listed["relation"], listed["command"], listed["db_user"]) == ('public."GameRequest"', "DELETE", APP)
+    assert (listed["times"], listed["most_rows"], listed["limit_then"]) == (2, 300, 100)
+    assert listed["last_statement"] == 'DELETE FROM "GameRequest" WHERE id <= 300'
 
 
 def test_a_reason_lets_pass_and_becomes_the_why(host, name, rows_to_lose):

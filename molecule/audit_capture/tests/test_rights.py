@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_sql import published, rows, run, sql
+from audit_sql import log_lines, published, rows, run, sql
 from passwords import APP, MIGRATOR
 
 testinfra_hosts = ["docker://tovplay-audit-capture"]
@@ -20,6 +20,10 @@ SELECT audit.write_context('postgres', 'DELETE', 0, '')
 SELECT audit.add_finding('postgres', 'x', 'x', '{}')
 SELECT audit.verdict('postgres', 'x', 'warn', 'x', '{}')
 SELECT audit.judge_rows('postgres', 'DELETE', 0, 9, 'warn', 1, 'x')
+SELECT audit.judge_rows('postgres', 'DELETE', 0, 'warn', 1)
+SELECT audit.count_from_here()
+SELECT audit.start_session()
+SELECT * FROM audit.would_block
 SELECT audit.judge_truncate('postgres', 0, 'warn')
 SELECT audit.after_ddl('postgres', 'x')
 SELECT audit.after_drop('postgres', 'x')
@@ -46,7 +50,7 @@ def test_nobody_writes_the_audit_but_its_triggers(host, role):
 def test_a_setting_left_behind_by_another_client_hides_nobody(host, name, rows_to_lose):
     """A forged flag for one's own transaction hides it, which the vault sees; it must not hide the next client's."""
     query = """SET audit.noted = 'x'; SET audit.judged = 'x';
-        SELECT set_config('audit.base_' || oid, '1 9999 9999', false) FROM pg_class WHERE relname = 'Game';
+        SELECT set_config('audit.base', '1 {"' || '"Game"'::regclass::oid || '": [9999, 9999]}', false);
         DELETE FROM "Game\""""
     done = run(host, query, APP, name)
     assert "DELETE of 300 rows" in done.stderr
@@ -70,6 +74,22 @@ def test_heartbeat_tells_position_and_what_the_capture_rests_on(host):
     sql(host, 'ALTER TABLE "User" ENABLE ALWAYS TRIGGER audit_context')
     sql(host, "SELECT audit.beat(); SELECT audit.beat()")
     assert rows(host, last)[0]["fingerprint"] == beat["fingerprint"]
+
+
+def test_a_dropped_slot_is_a_finding_and_the_log_has_its_author(host, name):
+    """No event trigger sees it: the heartbeat tells that, the second witness who."""
+    slot = name.replace("-", "_")
+    sql(host, "SELECT pg_create_logical_replication_slot(:'name', 'pgoutput')", name=slot)
+    sql(host, "SELECT audit.beat()")
+    sql(host, f"SET pgaudit.log = 'none'; SELECT pg_drop_replication_slot('{slot}')", name=name)
+    sql(host, "SELECT audit.beat()")
+    (found,) = rows(host, "SELECT to_json(f) FROM audit.finding f ORDER BY at DESC LIMIT 1")
+    assert (found["kind"], found["detail"]["parts"]) == ("fingerprint_changed", ["slots"])
+    lines = [line for line in log_lines(host, name) if line["message"].startswith("statement: ")]
+    assert [(line["user"], line["message"].removeprefix("statement: ")) for line in lines] == [
+        ("postgres", "SET pgaudit.log = 'none';"),
+        ("postgres", f"SELECT pg_drop_replication_slot('{slot}')"),
+    ]
 
 
 def test_it_beats_by_itself_and_tells_the_journal(host):

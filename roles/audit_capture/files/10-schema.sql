@@ -1,4 +1,5 @@
 -- First of all, so that what follows does not report itself; 90-rights.sql makes them anew in the same transaction.
+DROP EVENT TRIGGER IF EXISTS zz_audit_alter;
 DROP EVENT TRIGGER IF EXISTS zz_audit_ddl;
 DROP EVENT TRIGGER IF EXISTS zz_audit_drop;
 DROP EVENT TRIGGER IF EXISTS zz_audit_rewrite;

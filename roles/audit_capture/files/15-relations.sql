@@ -2,10 +2,11 @@
 
 DROP VIEW IF EXISTS audit.published_state, audit.trigger_state, audit.wanted_trigger, audit.relation;
 
--- Column names of all tables that must stay illegible, as one pattern; NULL if there are none.
+-- Which statements may carry a value that must stay illegible, as one pattern: those that name such a column of any table, and
+-- those that need not name it. NULL if there is no such column.
 CREATE OR REPLACE FUNCTION audit.masked() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT string_agg(DISTINCT regexp_replace(key, '([^[:alnum:]_])', '\\\1', 'g'), '|')
+  SELECT '\m(insert|copy|merge)\M|' || string_agg(DISTINCT regexp_replace(key, '([^[:alnum:]_])', '\\\1', 'g'), '|')
   FROM audit.tracked, jsonb_each_text(columns) WHERE value <> 'plain'
 $$;
 
@@ -26,18 +27,17 @@ WHERE c.oid = e.oid OR NOT EXISTS (SELECT FROM audit.tracked own WHERE (own.sche
 -- The triggers that each of them must have, as the server would spell them.
 CREATE VIEW audit.wanted_trigger AS
 WITH masked AS (   -- quoted as pg_get_triggerdef() quotes
-       SELECT coalesce('''' || pg_catalog.replace(audit.masked(), '''', '''''') || '''', '''''') AS pattern),
-     named AS (SELECT r.*, pg_catalog.format('%I.%I', schema_name, table_name) AS name, relkind = 'p' AS tree,
-                      pg_catalog.quote_literal('audit.base_' || relid) AS base FROM audit.relation r)
+       SELECT coalesce('''' || pg_catalog.replace(audit.masked(), '''', '''''') || '''', '''''') AS pattern,
+              EXISTS (SELECT FROM audit.tracked WHERE guard <> 'off') AS counts),
+     named AS (SELECT r.*, pg_catalog.format('%I.%I', schema_name, table_name) AS name, relkind = 'p' AS tree FROM audit.relation r)
 SELECT relid, name AS relation, tgname, pg_catalog.format(
          'CREATE TRIGGER %s %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION audit.%s(%s)', tgname, event, name, function, arguments
        ) AS definition
 FROM named CROSS JOIN masked CROSS JOIN LATERAL (VALUES
   ('audit_context', 'BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE',
-   CASE WHEN guard = 'off' THEN 'note' WHEN tree THEN 'note_guarded_tree' ELSE 'note_guarded' END,
-   CASE WHEN guard = 'off' THEN pattern ELSE pattern || ', ' || base END),
+   'note_guarded', CASE WHEN counts THEN pattern || ', ''count''' ELSE pattern END),
   ('audit_guard', 'AFTER DELETE OR UPDATE', CASE WHEN tree THEN 'guard_tree' ELSE 'guard' END,
-   pg_catalog.format('%L, %L, %L, %s', guard, max_delete::text, max_update::text, base)),
+   pg_catalog.format('%L, %L, %L', guard, max_delete::text, max_update::text)),
   ('audit_guard_truncate', 'BEFORE TRUNCATE', 'guard_truncate', pg_catalog.quote_literal(guard))
 ) AS t (tgname, event, function, arguments)
 WHERE guard <> 'off' OR tgname = 'audit_context';

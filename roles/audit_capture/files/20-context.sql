@@ -1,21 +1,27 @@
--- One row per writing transaction. note() runs for every statement, so it is as small as can be and runs as the caller;
--- write_context() runs once per transaction, as audit_owner.
+-- One row per writing transaction.
 
--- Of this session, as the server's log writes it: hex(start).hex(pid). Asking pg_stat_activity costs more than the whole
--- row, so it is asked once per connection.
+DROP FUNCTION IF EXISTS audit.write_context(name, text, oid, text);   -- an earlier release's
+
+-- When this session began, in hex, as the server's log writes it. Asking pg_stat_activity costs more than the whole row, so it
+-- is asked once per connection.
+CREATE OR REPLACE FUNCTION audit.start_session() RETURNS text
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT to_hex(setval('audit.session_started'::regclass, extract(epoch FROM date_trunc('second', backend_start))::bigint))
+  FROM pg_stat_get_activity(pg_backend_pid())
+$$;
+
+-- The session's name in the server's log: hex(start).hex(pid).
 CREATE OR REPLACE FUNCTION audit.session_id() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  started bigint;
+  started text;
 BEGIN
   BEGIN
-    started := currval('audit.session_started'::regclass);
+    started := to_hex(currval('audit.session_started'));
   EXCEPTION WHEN object_not_in_prerequisite_state THEN
-    started := setval('audit.session_started'::regclass,
-                      (SELECT extract(epoch FROM date_trunc('second', backend_start))::bigint
-                       FROM pg_stat_get_activity(pg_backend_pid())));
+    started := audit.start_session();
   END;
-  RETURN to_hex(started) || '.' || to_hex(pg_backend_pid());
+  RETURN started || '.' || to_hex(pg_backend_pid());
 END $$;
 
 -- Literals of a statement that may carry a column which must stay illegible: all between the first quote and the last.
@@ -25,49 +31,86 @@ DECLARE
   whole text := current_query();
   said text := left(whole, 4096);
 BEGIN
-  IF masked <> '' AND (said ~* masked OR said ~* '\m(insert|copy|merge)\M') THEN
+  IF masked <> '' AND said ~* masked THEN
     -- The cut may fall into a literal: then all after the first quote goes.
     said := regexp_replace(said, '(''|\$\w*\$).*' || CASE WHEN length(whole) > 4096 THEN '$' ELSE '(''|\$\w*\$)' END, '''…''');
   END IF;
   RETURN said;
 END $$;
 
-CREATE OR REPLACE FUNCTION audit.write_context(caller name, command text, relation oid, masked text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The functions that a statement ran in, as a comment behind it: whoever calls one may act with the rights of its owner.
+-- PostgreSQL's own account of the stack has statements with their literals, too; only names are taken from it.
+CREATE OR REPLACE FUNCTION audit.callers(stack text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT left(' /* in ' || string_agg(replace(called[1], '*/', '* /'), ', in ' ORDER BY nth), 1024) || ' */'
+  FROM unnest((string_to_array(stack, E'\n'))[2:]) WITH ORDINALITY AS of_stack (line, nth),
+       regexp_match(line, '^(?:PL/\S+|SQL) function "?(.+?)"? (?:line|statement) \d+') AS called
+$$;
+
+-- The trigger of every tracked table: it runs for every statement and writes for the first of a transaction. It is one piece
+-- and runs as audit_owner, because pgaudit logs each call of a function that is not PostgreSQL's own; what is called below
+-- is for a session's first transaction, or a rare case. It has no search_path
+-- of its own, since setting one costs more than the check does: so every name and operator here says its schema.
+-- TG_ARGV: pattern of statements whose literals are cut; 'count' where the database has a guarded table.
+CREATE OR REPLACE FUNCTION audit.note_guarded() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_variable
 DECLARE
-  xid text := pg_current_xact_id()::text;
-  role text := current_setting('session_replication_role');
   session text;
+  said text;
+  stack text;
 BEGIN
-  IF pg_trigger_depth() = 0 THEN
-    RAISE EXCEPTION 'audit.write_context() is called by triggers only' USING ERRCODE = 'insufficient_privilege';
+  IF (pg_catalog.current_setting('audit.noted', true) OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.text) IS TRUE THEN
+    RETURN NULL;
   END IF;
   BEGIN                                -- audit.session_id(), without the cost of another call
-    session := to_hex(currval('audit.session_started'::regclass)) || '.' || to_hex(pg_backend_pid());
+    session := pg_catalog.to_hex(pg_catalog.currval('audit.session_started'));
   EXCEPTION WHEN object_not_in_prerequisite_state THEN
-    session := audit.session_id();
+    session := audit.start_session();
   END;
+  IF TG_ARGV[1] OPERATOR(pg_catalog.=) 'count' THEN
+    IF pg_catalog.pg_stat_get_xact_tuples_inserted('audit.context'::pg_catalog.regclass) OPERATOR(pg_catalog.>) 0 THEN
+      PERFORM audit.count_from_here();
+    END IF;
+    stack := pg_catalog.pg_stat_force_next_flush();   -- see 30-guard.sql
+  END IF;
+  said := pg_catalog."left"(pg_catalog.current_query(), 4096);
+  IF TG_ARGV[0] OPERATOR(pg_catalog.<>) '' THEN
+    IF said OPERATOR(pg_catalog.~*) TG_ARGV[0] THEN    -- as audit.statement() does
+      said := pg_catalog.regexp_replace(said, CASE WHEN pg_catalog.length(pg_catalog.current_query()) OPERATOR(pg_catalog.>) 4096
+                THEN '(''|\$\w*\$).*$' ELSE '(''|\$\w*\$).*(''|\$\w*\$)' END, '''…''');
+    END IF;
+  END IF;
+  GET DIAGNOSTICS stack = PG_CONTEXT;
+  IF pg_catalog.strpos(stack, E'\n') OPERATOR(pg_catalog.>) 0 THEN
+    said := pg_catalog.concat(said, audit.callers(stack));
+  END IF;
   INSERT INTO audit.context VALUES (
-    xid::bigint, clock_timestamp(), session, pg_backend_pid(), session_user, caller,
-    inet_client_addr(), inet_client_port(), current_setting('application_name'), command, relation::regclass::text,
-    CASE WHEN masked = '' THEN left(current_query(), 4096) ELSE audit.statement(masked) END,
-    left(nullif(current_setting('audit.ctx', true), ''), 2048),
-    left(nullif(current_setting('audit.reason', true), ''), 1024), role, now());
-  IF role <> 'origin' THEN
-    PERFORM audit.add_finding(caller, 'replica_role', 'high',
-                              jsonb_build_object('table', relation::regclass::text, 'replication_role', role));
+    pg_catalog.txid_current(), pg_catalog.clock_timestamp(),
+    pg_catalog.concat(session, '.', pg_catalog.to_hex(pg_catalog.pg_backend_pid())), pg_catalog.pg_backend_pid(),
+    session_user, CASE WHEN pg_catalog.current_setting('role') OPERATOR(pg_catalog.=) 'none' THEN session_user
+                       ELSE pg_catalog.current_setting('role') END,
+    pg_catalog.inet_client_addr(), pg_catalog.inet_client_port(), pg_catalog.current_setting('application_name'),
+    TG_OP, pg_catalog.format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME), said,
+    CASE WHEN pg_catalog.current_setting('audit.ctx', true) OPERATOR(pg_catalog.<>) ''
+         THEN pg_catalog."left"(pg_catalog.current_setting('audit.ctx', true), 2048) END,
+    CASE WHEN pg_catalog.current_setting('audit.reason', true) OPERATOR(pg_catalog.<>) ''
+         THEN pg_catalog."left"(pg_catalog.current_setting('audit.reason', true), 1024) END,
+    pg_catalog.current_setting('session_replication_role'), pg_catalog.now());
+  IF pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.<>) 'origin' THEN
+    PERFORM audit.replica_role(TG_RELID);
   END IF;
   -- For the session, although it is true of one transaction only: it is compared with the transaction's number, so what
   -- is left of an earlier one says nothing, and setting it locally costs more.
-  xid := set_config('audit.noted', xid, false);
+  said := pg_catalog.set_config('audit.noted', pg_catalog.pg_current_xact_id()::pg_catalog.text, false);
+  RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION audit.note() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION audit.replica_role(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF pg_catalog.current_setting('audit.noted', true) IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text THEN
-    PERFORM audit.write_context(current_user, TG_OP, TG_RELID, TG_ARGV[0]);
-  END IF;
-  RETURN NULL;
+  PERFORM audit.add_finding(
+    CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END, 'replica_role', 'high',
+    jsonb_build_object('table', relation::regclass::text, 'replication_role', current_setting('session_replication_role')));
 END $$;
 
 CREATE OR REPLACE FUNCTION audit.add_finding(caller name, kind text, severity text, detail jsonb) RETURNS void

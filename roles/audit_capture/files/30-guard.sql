@@ -1,5 +1,9 @@
--- Mass changes. PostgreSQL counts them anyway; what earlier transactions of the session have left in its counters is
--- noted before a transaction's first statement on the table, and taken off.
+-- Mass changes. PostgreSQL counts them anyway, but per session: a session hands its counts over when it goes idle, at most
+-- once a second unless it is asked to. So the context's trigger asks for that in each transaction, and each begins at zero.
+-- Where transactions follow each other without a rest (a procedure that commits, pipelined statements), the counter of
+-- audit.context itself, one row per transaction, is not at zero either; then what has been counted so far is noted.
+
+DROP FUNCTION IF EXISTS audit.judge_rows(name, text, oid, bigint, text, bigint, text);   -- an earlier release's
 
 -- The only place that decides: allowed with a reason, blocked in mode block, else warned. A refused statement rolls back
 -- all that it wrote, so every verdict goes to the server's log, too.
@@ -24,88 +28,75 @@ BEGIN
   PERFORM audit.add_finding(caller, kind, severity, detail || jsonb_build_object('verdict', verdict, 'mode', mode));
 END $$;
 
--- Rows that the session has deleted or updated in a table and, if it is partitioned, in its partitions.
+-- What mode `block` would have refused since the beginning, the latest first: to choose limits by, before anything is refused.
+DROP VIEW IF EXISTS audit.would_block;
+CREATE VIEW audit.would_block AS
+SELECT detail ->> 'table' AS relation, coalesce(detail ->> 'command', detail ->> 'tag') AS command, db_user, application_name,
+       pg_catalog.count(*) AS times, pg_catalog.max((detail ->> 'rows')::bigint) AS most_rows,
+       pg_catalog.max((detail ->> 'limit')::bigint) AS limit_then, pg_catalog.max(at) AS last_at,
+       (pg_catalog.array_agg(detail ->> 'statement' ORDER BY at DESC))[1] AS last_statement
+FROM audit.finding
+WHERE detail ->> 'verdict' = 'warned' AND detail ->> 'event' IS DISTINCT FROM 'renamed or detached'   -- which `block` lets pass, too
+GROUP BY 1, 2, 3, 4 ORDER BY last_at DESC;
+
+-- Rows that the session has deleted or updated in a table and, if it is partitioned, in its partitions, since it was idle.
 CREATE OR REPLACE FUNCTION audit.changed_rows(relation oid, deleted boolean) RETURNS bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(sum(CASE WHEN deleted THEN pg_stat_get_xact_tuples_deleted(relid)
                            ELSE pg_stat_get_xact_tuples_updated(relid) END), 0)::bigint
-  FROM pg_partition_tree(relation)
+  FROM (SELECT relation UNION SELECT t.relid FROM pg_partition_tree(relation) t) AS tree (relid)
 $$;
 
--- audit.note() of a guarded table. TG_ARGV[1] names the session's setting that holds 'xid deleted updated'.
-CREATE OR REPLACE FUNCTION audit.note_guarded() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  audit_xid text := pg_catalog.pg_current_xact_id()::text;
+-- Note what earlier transactions have left in the counters: '<xid> {"<relid>": [deleted, updated]}'.
+CREATE OR REPLACE FUNCTION audit.count_from_here() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT set_config('audit.base', concat(pg_current_xact_id(), ' ', jsonb_object_agg(
+           relid, jsonb_build_array(pg_stat_get_xact_tuples_deleted(relid), pg_stat_get_xact_tuples_updated(relid)))), false)
+  FROM audit.attached
+$$;
+
+-- After each UPDATE or DELETE: TG_ARGV = mode, max_delete, max_update. As the caller and with its search_path, in which another
+-- operator must not decide.
+CREATE OR REPLACE FUNCTION audit.guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF pg_catalog.current_setting('audit.noted', true) IS DISTINCT FROM audit_xid THEN
-    PERFORM audit.write_context(current_user, TG_OP, TG_RELID, TG_ARGV[0]);
-  END IF;
-  IF TG_OP <> 'INSERT'
-     AND pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), pg_catalog.concat(audit_xid, ' ')) IS NOT TRUE THEN
-    audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
-      audit_xid, ' ', pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID), ' ',
-      pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)), false);
+  IF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
+    IF pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID) OPERATOR(pg_catalog.>) TG_ARGV[1]::bigint THEN
+      PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, TG_ARGV[0], TG_ARGV[1]::bigint);
+    END IF;
+  ELSIF pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID) OPERATOR(pg_catalog.>) TG_ARGV[2]::bigint THEN
+    PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, TG_ARGV[0], TG_ARGV[2]::bigint);
   END IF;
   RETURN NULL;
 END $$;
 
 -- The same where rows are in partitions.
-CREATE OR REPLACE FUNCTION audit.note_guarded_tree() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  audit_xid text := pg_catalog.pg_current_xact_id()::text;
-BEGIN
-  IF pg_catalog.current_setting('audit.noted', true) IS DISTINCT FROM audit_xid THEN
-    PERFORM audit.write_context(current_user, TG_OP, TG_RELID, TG_ARGV[0]);
-  END IF;
-  IF TG_OP <> 'INSERT'
-     AND pg_catalog.starts_with(pg_catalog.current_setting(TG_ARGV[1], true), pg_catalog.concat(audit_xid, ' ')) IS NOT TRUE THEN
-    audit_xid := pg_catalog.set_config(TG_ARGV[1], pg_catalog.concat(
-      audit_xid, ' ', audit.changed_rows(TG_RELID, true), ' ', audit.changed_rows(TG_RELID, false)), false);
-  END IF;
-  RETURN NULL;
-END $$;
-
--- After each UPDATE or DELETE: TG_ARGV = mode, max_delete, max_update, name of the setting.
-CREATE OR REPLACE FUNCTION audit.guard() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF TG_OP = 'DELETE' THEN
-    IF pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID) > TG_ARGV[1]::bigint THEN
-      PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID),
-                               TG_ARGV[0], TG_ARGV[1]::bigint, TG_ARGV[3]);
-    END IF;
-  ELSIF pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID) > TG_ARGV[2]::bigint THEN
-    PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID),
-                             TG_ARGV[0], TG_ARGV[2]::bigint, TG_ARGV[3]);
-  END IF;
-  RETURN NULL;
-END $$;
-
 CREATE OR REPLACE FUNCTION audit.guard_tree() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-  audit_rows bigint := audit.changed_rows(TG_RELID, TG_OP = 'DELETE');
-  audit_most bigint := CASE TG_OP WHEN 'DELETE' THEN TG_ARGV[1] ELSE TG_ARGV[2] END;
+  audit_deletes boolean := TG_OP OPERATOR(pg_catalog.=) 'DELETE';
+  audit_most bigint := CASE WHEN audit_deletes THEN TG_ARGV[1] ELSE TG_ARGV[2] END;
 BEGIN
-  IF audit_rows > audit_most THEN
-    PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, audit_rows, TG_ARGV[0], audit_most, TG_ARGV[3]);
+  IF audit.changed_rows(TG_RELID, audit_deletes) OPERATOR(pg_catalog.>) audit_most THEN
+    PERFORM audit.judge_rows(current_user, TG_OP, TG_RELID, TG_ARGV[0], audit_most);
   END IF;
   RETURN NULL;
 END $$;
 
 -- Called only when the raw counter is over the limit. One finding per transaction, table and kind of statement.
-CREATE OR REPLACE FUNCTION audit.judge_rows(
-  caller name, command text, relation oid, counted bigint, mode text, most bigint, setting text) RETURNS void
+CREATE OR REPLACE FUNCTION audit.judge_rows(caller name, command text, relation oid, mode text, most bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   xid text := pg_current_xact_id()::text;
-  noted text[] := string_to_array(current_setting(setting, true), ' ');
-  rows bigint := counted;
+  base text := current_setting('audit.base', true);
+  rows bigint := audit.changed_rows(relation, command = 'DELETE');
   judged text := format('%s %s %s', xid, relation, command);
 BEGIN
   IF pg_trigger_depth() = 0 THEN
     RAISE EXCEPTION 'audit.judge_rows() is called by triggers only' USING ERRCODE = 'insufficient_privilege';
   END IF;
-  IF noted[1] = xid THEN
-    rows := rows - (CASE command WHEN 'DELETE' THEN noted[2] ELSE noted[3] END)::bigint;
+  IF starts_with(base, xid || ' ') THEN
+    rows := rows - (SELECT coalesce(sum((counted -> CASE command WHEN 'DELETE' THEN 0 ELSE 1 END)::bigint), 0)
+                    FROM jsonb_each(substr(base, length(xid) + 2)::jsonb) AS b (relid, counted)
+                    WHERE relid::oid IN (SELECT relation UNION SELECT t.relid FROM pg_partition_tree(relation) t));
   END IF;
   IF rows <= most OR current_setting('audit.judged', true) IS NOT DISTINCT FROM judged THEN
     RETURN;

@@ -30,6 +30,30 @@ EXCEPTION
   WHEN OTHERS THEN PERFORM audit.not_captured(TG_TAG, SQLERRM);
 END $$;
 
+-- PostgreSQL refuses to drop or retype a column that a publication lists. So lists (policy `exclude`) are taken away before an
+-- ALTER TABLE, whose table is not known yet, and audit.after_ddl() puts them back: no row is written in between.
+CREATE OR REPLACE FUNCTION audit.ddl_alter() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  one record;
+  unlisted oid[] := '{}';
+  busy text;
+BEGIN
+  IF audit.is_ours('postgres') THEN
+    RETURN;
+  END IF;
+  busy := set_config('audit.attaching', pg_current_xact_id()::text, true);
+  FOR one IN SELECT s.relid, n.nspname, c.relname FROM audit.published_state s JOIN pg_class c ON c.oid = s.relid
+             JOIN pg_namespace n ON n.oid = c.relnamespace WHERE s.present AND s.same AND s.columns IS NOT NULL LOOP
+    EXECUTE format('ALTER PUBLICATION tovplay_audit_rows DROP TABLE ONLY %I.%I', one.nspname, one.relname);
+    unlisted := unlisted || one.relid;
+  END LOOP;
+  busy := set_config('audit.unlisted', unlisted::text, true);
+  busy := set_config('audit.attaching', '', true);
+EXCEPTION
+  WHEN OTHERS THEN PERFORM audit.not_captured(TG_TAG, SQLERRM);
+END $$;
+
 CREATE OR REPLACE FUNCTION audit.add_ddl(
   caller name, event text, tag text, object_type text, schema_name text, object_name text, relation oid, columns jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -52,6 +76,9 @@ BEGIN
     RETURN;
   END IF;
   published := ARRAY(SELECT relid FROM audit.published_state WHERE present);
+  IF tag = 'ALTER TABLE' THEN
+    published := published || nullif(current_setting('audit.unlisted', true), '')::oid[];
+  END IF;
   FOR done IN
     SELECT DISTINCT r.oid AS relid, c.command_tag ~ '^(CREATE TABLE|SELECT INTO)' AS is_new
     FROM pg_event_trigger_ddl_commands() c

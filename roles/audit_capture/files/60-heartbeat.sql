@@ -16,6 +16,9 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                                       ORDER BY pubname) FROM pg_publication),
     'published', (SELECT jsonb_agg(jsonb_build_array(p.pubname, m.prrelid::regclass::text, m.prattrs::text) ORDER BY p.pubname, m.prrelid::regclass::text)
                   FROM pg_publication_rel m JOIN pg_publication p ON p.oid = m.prpubid),
+    -- but for those that a vault makes for the initial copy of one table
+    'slots', (SELECT jsonb_agg(jsonb_build_array(slot_name, plugin, slot_type) ORDER BY slot_name)
+              FROM pg_replication_slots WHERE database = current_database() AND NOT temporary AND slot_name !~ '^pg_\d+_sync_'),
     'identities', (SELECT jsonb_agg(jsonb_build_array(schema_name, table_name, relreplident, key IS NOT NULL) ORDER BY schema_name, table_name)
                    FROM audit.relation),
     'tracked', (SELECT jsonb_agg(to_jsonb(t) ORDER BY schema_name, table_name) FROM audit.tracked t),
@@ -45,6 +48,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms
 DECLARE
   state jsonb;
   before text;
+  known jsonb;
   beat audit.heartbeat;
 BEGIN
   IF pg_is_in_recovery() THEN
@@ -58,8 +62,10 @@ BEGIN
   IF beat.fingerprint IS DISTINCT FROM before THEN
     beat.state := state;
     IF before IS NOT NULL THEN
-      PERFORM audit.add_finding(current_user, 'fingerprint_changed', 'warning',
-                                jsonb_build_object('before', before, 'after', beat.fingerprint));
+      SELECT h.state INTO known FROM audit.heartbeat h WHERE h.state IS NOT NULL ORDER BY h.at DESC LIMIT 1;
+      PERFORM audit.add_finding(current_user, 'fingerprint_changed', 'warning', jsonb_build_object(
+        'before', before, 'after', beat.fingerprint,
+        'parts', (SELECT jsonb_agg(part ORDER BY part) FROM jsonb_object_keys(state) AS part WHERE state -> part IS DISTINCT FROM known -> part)));
     END IF;
   END IF;
   PERFORM audit.define_now_and_then();
