@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what can be generated of the documentation: docs/ports.md and docs/inputs.md.
+"""Write what can be generated of the documentation: docs/ports.md, docs/inputs.md and docs/benchmarks-audit.md.
 
 docs/generate.py            writes
 docs/generate.py --check    says what is out of date, and writes nothing
@@ -17,6 +17,9 @@ import jinja2
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.audit import figures  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
@@ -38,6 +41,8 @@ def documents(root: Path) -> Iterator[tuple[Path, str]]:
         role: (_yaml(path)["argument_specs"]["main"], defaults_of(path.parent.parent)) for role, path in specs.items()
     }
     yield root / "docs" / "inputs.md", all_inputs(roles)
+    published = json.loads((root / "bench" / "audit" / "published.json").read_text("utf-8"))
+    yield root / "docs" / "benchmarks-audit.md", figures.document(published)
 
 
 def ports(network: Mapping[str, Any]) -> str:
