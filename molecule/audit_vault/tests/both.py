@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import defaultdict
 from string import Template
 
 import pytest
@@ -82,9 +83,9 @@ def alarms(host, since=0, unit="tovplay-vault-keeper"):
 
 
 def metrics(host, name="audit_vault"):
-    """{"tovplay_vault_up": 1.0, …}"""
+    """{"tovplay_vault_up": 1.0, …}; 0 for what a side that is away does not say."""
     lines = host.file(f"/var/lib/tovplay/metrics/{name}.prom").content_string.splitlines()
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    return defaultdict(float, {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines})
 
 
 def raised(host, kind, since):
