@@ -181,9 +181,9 @@ def test_prometheus_finds_calls_and_durations_of_every_operation(host):
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"jaeger_sampling_ratio": 2}, "jaeger_sampling_ratio is 2.0; choose more than 0 and at most 1."),
+        ({"jaeger_sampling_ratio": 2}, "jaeger_sampling_ratio is 2; choose more than 0 and at most 1."),
         ({"jaeger_storage": "opensearch"}, "jaeger_search names no server_urls; add them, or use badger."),
-        ({"jaeger_span_metrics_buckets": ["soon"]}, 'time: invalid duration "soon"'),
+        ({"jaeger_span_metrics_buckets": ["soon"]}, "'buckets[0]' time: invalid duration"),
     ],
     ids=["sampling", "storage without an address", "Jaeger's own parser"],
 )
