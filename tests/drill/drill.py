@@ -110,13 +110,22 @@ class Drill:
         return json.loads(subprocess.check_output(command, text=True))
 
     def whodunit(self, *arguments: str, check: bool = True) -> str:
-        """The command, as somebody on the watch host types it."""
-        password = f"PGPASSWORD={self.secrets['vault_postgresql_undo_password']}"  # the operator's own, for undo
-        command = ["docker", "exec", f"--env={password}", WATCH, "whodunit", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        """The command, as somebody on the watch host types it: what it prints."""
+        done = self._whodunit(*arguments)
         if check:
             assert done.returncode == 0, f"whodunit {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done.stdout
+
+    def refusal(self, *arguments: str) -> str:
+        """What the command says when it cannot do what is asked."""
+        done = self._whodunit(*arguments)
+        assert done.returncode != 0, f"whodunit {' '.join(arguments)}: {done.stdout}"
+        return done.stderr
+
+    def _whodunit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        password = f"PGPASSWORD={self.secrets['vault_postgresql_undo_password']}"  # the operator's own, for undo
+        command = ["docker", "exec", f"--env={password}", WATCH, "whodunit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     def vault(self, sql: str) -> str:
         """As the vault's own superuser, who is not trusted either."""

@@ -16,12 +16,24 @@ FINAL = 65  # a report takes up findings for a minute; from then on it is the sa
 
 # What a case may expect; a name that nothing here checks would be a promise that nobody keeps.
 EXPECTED = {"rows", "at_least", "drops", "findings", "findings_soon", "attempts", "attempts_not", "attempt_by"}
-EXPECTED |= {"person", "person_not", "person_grade", "reason", "request", "statement", "session"}
+EXPECTED |= {
+    "person",
+    "person_not",
+    "person_grade",
+    "reason",
+    "request",
+    "statement",
+    "session",
+    "answers",
+    "correlation",
+}
+WHO = {"person", "person_not", "person_grade", "attempt_by"}
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case['case']:02}")
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case['case']:0>2}")
 def test_case(case, drill: Drill, answered):
     assert set(case["expect"]) <= EXPECTED
+    assert set(case["expect"]) & WHO, "every case says WHO"
     for session in case["sessions"].values():
         if "context" in session:
             session["context"] = fresh_context(session["context"])
@@ -82,9 +94,16 @@ def check_report(case: dict, drill: Drill, one: Answered, xid: str, since: str) 
     for name in ("statement", "session"):
         if name in expect:
             assert expect[name] in value(report, name), report["answers"]
+    for name, text in expect.get("answers", {}).items():
+        assert text in value(report, name), report["answers"]
+    if expect.get("correlation"):
+        assert value(report, "correlation id") in {each["context"]["cid"] for each in case["sessions"].values()}
     assert value(report, "person") not in expect.get("person_not", [])
     if "person_grade" in expect:
         assert one.grades["WHO person"] == expect["person_grade"], report["answers"]
+    if expect.get("person_grade") == "unknown":
+        note = next(each["note"] for each in report["answers"] if each["name"] == "person")
+        assert re.search(r"role \S+, peer \S+", note), note
     dropped = [each["object_name"] for each in report["definitions"]]
     for name in expect.get("drops", []):
         assert any(name in each for each in dropped), dropped
@@ -175,4 +194,6 @@ def test_25_without_production_the_same_reports(drill: Drill, answered):
     again = {incident: drill.whodunit("trace", incident, "--json") for incident in asked}
     one.seconds = (time.monotonic() - started) / len(asked)
     assert [incident for incident in asked if again[incident] != asked[incident]] == []
-    one.undo = f"{len(asked)} reports equal; rows need a backup"
+    gone = drill.refusal("undo", next(iter(asked)))
+    assert re.search(r"NEEDS BACKUP.*recovery_target_time = '2.*recovery_target_lsn = '", gone), gone
+    one.undo = f"{len(asked)} reports equal; undo says which backup it needs"
