@@ -49,7 +49,7 @@ def who(material: Material, first: Transaction, lines: Sequence[Line], records: 
     if context.claims:
         said = ", ".join(
             f"{name} {context.claims[name]}"
-            for name in ("uid", "email_hash", "sid_hash", "ip", "pod")
+            for name in ("uid", "email_hash", "sid_hash", "bsid", "ip", "pod")
             if context.claims.get(name)
         )
         trusted = context.trust is Trust.SIGNED
