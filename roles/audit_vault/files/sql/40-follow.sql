@@ -284,6 +284,10 @@ BEGIN
       -- Those that are known follow audit.ddl: the catalog may be ahead of the rows that still come.
       SELECT r.id INTO was FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = (t ->> 'oid')::oid AND r.valid_to IS NULL;
       CONTINUE WHEN was IS NOT NULL AND NOT known_too;
+      -- Made anew under a name that is still followed: rows of the old one may be on their way, and replication knows names only.
+      CONTINUE WHEN NOT known_too AND EXISTS (
+        SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.valid_to IS NULL
+        AND (r.schema_name, r.table_name) = (t ->> 'schema', t ->> 'table') AND r.source_relid <> (t ->> 'oid')::oid);
       now := vault.shape(t ->> 'schema', t ->> 'table', (t ->> 'oid')::oid, t -> 'columns', NULL, coalesce((SELECT max(d.id) FROM audit.ddl d), 0),
         (t ->> 'described_at')::timestamptz);
       IF now IS DISTINCT FROM was THEN
