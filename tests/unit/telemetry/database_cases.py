@@ -73,6 +73,22 @@ def savepoint():
     return seen("savepoint lost", "savepoint kept")
 
 
+def taken_back():
+    """What was told after a savepoint goes with it, and a chained transaction begins without."""
+    connection = connect()
+    with work("taken back", user_id=11):
+        run(connection, INSERT, ("before savepoint",))
+        run(connection, "SAVEPOINT s")
+    with work("another", user_id=12):
+        run(connection, INSERT, ("after savepoint",))
+        run(connection, "ROLLBACK TO SAVEPOINT s")
+        run(connection, INSERT, ("told again",))
+        run(connection, "COMMIT AND CHAIN")
+        run(connection, INSERT, ("chained",))
+        connection.commit()
+    return seen("before savepoint", "told again", "chained")
+
+
 def change():
     """A connection whose transaction goes on when the next one's request begins."""
     connection = connect()
@@ -200,7 +216,20 @@ def standby():
     return {"tag": tag}
 
 
-CASES = (plain, reading, savepoint, change, rolled_back, autocommit, deferred, many, own_blocks, server_side, standby)
+CASES = (
+    plain,
+    reading,
+    savepoint,
+    taken_back,
+    change,
+    rolled_back,
+    autocommit,
+    deferred,
+    many,
+    own_blocks,
+    server_side,
+    standby,
+)
 for case in CASES:
     print(json.dumps({"case": case.__name__, **case()}), flush=True)
 print(json.dumps({"case": "counts", **counts()}), flush=True)

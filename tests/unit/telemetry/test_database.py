@@ -56,6 +56,10 @@ def test_a_rollback_to_a_savepoint_does_not_take_it_away(cases):
     assert told(cases["savepoint"]["savepoint kept"])["uid"] == 2
 
 
+def test_what_was_taken_back_is_told_again(cases):
+    assert [told(row)["uid"] for row in cases["taken_back"].values()] == [11, 12, 12]
+
+
 def test_another_user_in_the_same_transaction_is_told_anew(cases):
     assert [told(cases["change"][name])["uid"] for name in ("change a", "change b")] == [3, 4]
     assert cases["change"]["change a"]["tx"] == cases["change"]["change b"]["tx"]
