@@ -24,19 +24,34 @@ READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
 PLACEHOLDER = re.compile(r"change|your_|placeholder|example_|todo|xxx", re.IGNORECASE)
 PASSWORD_LENGTH = 12
 # Types that hosts push to with a certificate.
-GATEWAYS = {"loki_gateway", "jaeger_gateway"}
+GATEWAYS = {"loki_gateway", "jaeger_gateway", "ingest"}
 EVERYWHERE = str(ipaddress.IPv4Address(0))
 
 
 def nginx_sites(sites: Sequence[Site], defaults: Site, type_defaults: Mapping[str, Site]) -> list[dict]:
     """Every site with all of its keys."""
-    return [{**defaults, **type_defaults.get(str(site.get("type")), {}), **site} for site in sites]
+    return [
+        {
+            **defaults,
+            **type_defaults.get(str(site.get("type")), {}),
+            **site,
+            "browser": {**defaults["browser"], **site.get("browser", {})},
+        }
+        for site in sites
+    ]
 
 
 def nginx_tls_files(sites: Sequence[Site]) -> list[str]:
     """Certificates that the workers load at start."""
     files = {str(site["certificate"]) for site in sites if site["tls"]}
-    return sorted(files | {str(site["client_authority"]) for site in sites if site["type"] in GATEWAYS})
+    asks = [site for site in sites if site["type"] in GATEWAYS or site["browser"]["upstream"]]
+    return sorted(files | {str(site["client_authority"]) for site in asks})
+
+
+def nginx_ingest_names(sites: Sequence[Site]) -> list[str]:
+    """Hosts that take what browsers report; their addresses are looked up before the configuration is written."""
+    upstreams = {str(site["browser"]["upstream"]) for site in sites}
+    return sorted({upstream.rpartition(":")[0] for upstream in upstreams if upstream})
 
 
 def _sockets(site: Site) -> list[tuple[str, int]]:
@@ -100,7 +115,7 @@ def _gateway_problem(site: Site) -> str | None:
         return None
     name = site["name"]
     if not site["tls"]:
-        return f"Site {name} is a {site['type']} without TLS, so no certificate could be asked for; set tls: true."
+        return f"Site {name} of type {site['type']} has no TLS, so no certificate could be asked for; set tls: true."
     if not site["push_clients"] and not site["readers"]:
         return f"Site {name} lets nobody in; list push_clients or readers."
     return None
@@ -118,6 +133,21 @@ def _reader_problem(site: Site, passwords: Mapping[str, Any]) -> str | None:
                 f"The password of reader {reader} of site {name} is a placeholder or shorter than {PASSWORD_LENGTH} "
                 "characters; put a generated one into the inventory's Ansible Vault file."
             )
+    return None
+
+
+def _browser_problem(site: Site) -> str | None:
+    browser, name = site["browser"], site["name"]
+    if not browser["upstream"]:
+        return None
+    if site["type"] != "app":
+        return f"Site {name} is of type {site['type']} and has no pages; give `browser` to a site of type app."
+    if not HOST_PORT.match(str(browser["upstream"])):
+        return f"Site {name} reports to {browser['upstream']!r}; write host:port of the ingest site, like watch:3444."
+    if not site["tls"]:
+        return f"Site {name} has a browser agent without TLS; browsers give its pages no ids then: set tls: true."
+    if not all(0 <= float(str(browser[share])) <= 1 for share in ("sample", "replay")):
+        return f"Site {name} has a `sample` or `replay` outside 0 to 1; both are shares, like 0.1 for one in ten."
     return None
 
 
@@ -146,7 +176,7 @@ def nginx_problems(
     shapes = [text for site in sites if (text := _shape_problem(site, types))]
     if shapes:
         return shapes
-    checks = (_gateway_problem, _page_problem, partial(_reader_problem, passwords=passwords))
+    checks = (_gateway_problem, _browser_problem, _page_problem, partial(_reader_problem, passwords=passwords))
     problems = [text for site in sites for check in checks if (text := check(site))]
     for index, site in enumerate(sites):
         if status_port in [port for _, port in _sockets(site)]:
@@ -194,6 +224,7 @@ class FilterModule:
         return {
             "nginx_sites": nginx_sites,
             "nginx_tls_files": nginx_tls_files,
+            "nginx_ingest_names": nginx_ingest_names,
             "nginx_problems": nginx_problems,
             "nginx_reader_files": nginx_reader_files,
             "nginx_placed": nginx_placed,

@@ -40,6 +40,7 @@ class Image:
     build_args: dict[str, str] = field(default_factory=dict)
     debootstrap: str | None = None
     wheels: str | None = None
+    npm: Path | None = None
     go_module: str | None = None
     go_binaries: list[str] = field(default_factory=list)
 
@@ -125,6 +126,7 @@ def _image(root: Path, name: str, entry: dict[str, Any], modules: dict[str, GoMo
         name=name,
         ref=entry.pop("image"),
         context=root / entry.pop("context", f"images/{name}"),
+        npm=root / entry.pop("npm") if "npm" in entry else None,
         build_args={key: str(value) for key, value in entry.pop("build_args", {}).items()},
         go_module=go.get("module"),
         go_binaries=go.get("binaries", []),

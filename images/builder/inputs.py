@@ -38,6 +38,8 @@ def lay(step: Step, catalog: Catalog, image: Image, cache: Path, context: Path) 
         (context / "bin").mkdir()
         for name in image.go_binaries:
             shutil.copy2(compiled / name, context / "bin" / name)
+    if image.npm:
+        _scripts(step, image.npm, context / "static")
     if image.wheels:
         shutil.copytree(_wheels(step, image.context / image.wheels, cache / "wheels"), context / "wheels")
 
@@ -63,6 +65,22 @@ def _rootfs(step: Step, suite: str, target: Path) -> None:
                 *("--create", f"--file={target}", "."),
             ],
         )
+
+
+def _scripts(step: Step, folder: Path, target: Path) -> None:
+    """What `npm run build` makes of a folder, in a copy of it: its lock alone decides which packages are used."""
+    npm = Path(sys.executable).parent / "npm"
+    if not npm.is_file():
+        raise BuildError(f"there is no npm beside {sys.executable}; requirements.lock brings it (make bootstrap)")
+    with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".npm-") as name:
+        for source in files_of(folder):
+            copy = Path(name) / source.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy)
+        environment = {"PATH": f"{npm.parent}:{os.environ['PATH']}"}
+        step.run("fetching npm packages", [str(npm), "--prefix", name, "ci"], env=environment)
+        step.run("bundling scripts", [str(npm), "--prefix", name, "run", "build"], env=environment)
+        shutil.copytree(Path(name, "dist"), target)
 
 
 def _wheels(step: Step, lock: Path, folder: Path) -> Path:

@@ -14,7 +14,18 @@ from .catalog import Catalog, GoModule, Image
 # Raise it when the builder itself starts to make something else from the same folders.
 RECIPE = 2
 
-_NOISE = {"__pycache__", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache", "wheels", "bin", "rootfs.tar"}
+_NOISE = {
+    "__pycache__",
+    ".venv",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    "wheels",
+    "bin",
+    "rootfs.tar",
+    "node_modules",
+    "dist",
+}
 
 
 def files_of(folder: Path) -> Iterator[Path]:
@@ -39,6 +50,7 @@ def image_key(catalog: Catalog, image: Image) -> str:
         _folder(image.context),
         module_key(catalog, module) if module else None,
         [image_key(catalog, base) for base in catalog.bases(image)],
+        *([_folder(image.npm)] if image.npm else []),
     )
 
 
@@ -48,6 +60,8 @@ def _entry(item: Image | GoModule, root: Path) -> dict[str, Any]:
         key: str(value.relative_to(root)) if isinstance(value, Path) else value for key, value in asdict(item).items()
     }
     entry.pop("minutes", None)
+    if entry.get("npm") is None:
+        entry.pop("npm", None)  # images without scripts keep the key that they had before there were any
     return entry
 
 

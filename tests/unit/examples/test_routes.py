@@ -24,6 +24,14 @@ def test_page_keeps_the_place_where_a_script_can_be_injected(client):
     assert "<button" in page
 
 
+def test_the_players_page_offers_deleting_to_administrators_alone(client, password):
+    assert client.get("/players").location == "/"
+    for email, buttons in (("john@example.com", 0), ("admin@example.com", 20)):
+        client.post("/api/login", json={"email": email, "password": password})
+        page = client.get("/players?limit=20").text
+        assert (page.count("data-delete="), page.count("</head>")) == (buttons, 1)
+
+
 @pytest.mark.parametrize(
     ("email", "ending"),
     [("john@example.com", "!"), ("nobody@example.com", ""), ("john@example.com", "\x7f" * 100)],

@@ -7,10 +7,18 @@ import re
 import pytest
 from passlib.hash import sha512_crypt
 
-from filter_plugins.nginx import nginx_any_of, nginx_problems, nginx_reader_files, nginx_sites, nginx_tls_files
+from filter_plugins.nginx import (
+    nginx_any_of,
+    nginx_ingest_names,
+    nginx_problems,
+    nginx_reader_files,
+    nginx_sites,
+    nginx_tls_files,
+)
 
 TYPES = {
     "app": ["upstream"],
+    "ingest": ["upstream"],
     "loki_gateway": ["upstream"],
     "jaeger_gateway": ["upstream", "push_upstream"],
     "pages": ["pages"],
@@ -26,6 +34,7 @@ DEFAULTS = {
     "push_clients": [],
     "readers": [],
     "pages": [],
+    "browser": {"upstream": "", "sample": 1, "replay": 0},
 }
 APP = {"name": "tovplay", "type": "app", "upstream": "127.0.0.1:8000", "server_names": ["a.example"]}
 GATE = {
@@ -38,6 +47,8 @@ GATE = {
 }
 PAGE = {"path": "/logs/incident/", "upstream": "unix:/run/page/page.sock"}
 PAGES = {"name": "logs", "type": "pages", "redirect_from_port": 0, "readers": ["reader"], "pages": [PAGE]}
+OBSERVED = APP | {"browser": {"upstream": "watch:3444"}}
+INGEST = GATE | {"name": "ingest", "type": "ingest", "port": 3444, "redirect_from_port": 0}
 PASSWORDS = {"reader": "a long enough one"}
 
 
@@ -52,6 +63,7 @@ def problems(*sites, passwords=PASSWORDS, status_port=8090):
         [],
         [APP],
         [APP, GATE],
+        [OBSERVED, INGEST],
         [APP, APP | {"name": "second", "server_names": ["b.example"]}],
         [APP | {"address": "127.0.0.1", "tls": False, "port": 8080, "redirect_from_port": 0}],
         [APP | {"address": "10.0.0.1"}, APP | {"name": "second", "address": "10.0.0.2"}],
@@ -64,6 +76,7 @@ def problems(*sites, passwords=PASSWORDS, status_port=8090):
         "none",
         "one",
         "both types",
+        "with an agent",
         "by name",
         "plain on loopback",
         "by address",
@@ -82,7 +95,10 @@ def test_sites_that_work(sites):
     [
         ([APP | {"name": "a b"}], "The name 'a b' is not made of"),
         ([APP | {"name": "x;}"}], "The name 'x;}' is not made of"),
-        ([APP | {"type": "ftp"}], "has the unknown type ftp; use one of app, jaeger_gateway, loki_gateway, pages."),
+        (
+            [APP | {"type": "ftp"}],
+            "unknown type ftp; use one of app, ingest, jaeger_gateway, loki_gateway, pages.",
+        ),
         ([{"name": "tovplay", "type": "app"}], "lacks upstream; name what stands behind it"),
         ([APP | {"upstream": "127.0.0.1"}], "write host:port"),
         ([APP | {"upstream": "127.0.0.1:70000"}], "write host:port"),
@@ -100,7 +116,13 @@ def test_sites_that_work(sites):
         ([APP, APP | {"name": "b", "server_names": ["b.example"], "port": 80}], "clash on port 80;"),
         ([APP, GATE | {"port": 443, "address": "10.0.0.1"}], "clash on port 443;"),
         ([APP | {"port": 8090}], "clashes with nginx_status_port 8090"),
-        ([GATE | {"tls": False, "address": "127.0.0.1"}], "is a loki_gateway without TLS"),
+        ([GATE | {"tls": False, "address": "127.0.0.1"}], "Site gate of type loki_gateway has no TLS"),
+        ([INGEST | {"tls": False, "address": "127.0.0.1"}], "Site ingest of type ingest has no TLS"),
+        ([INGEST | {"push_clients": [], "readers": []}], "lets nobody in"),
+        ([GATE | {"browser": {"upstream": "watch:3444"}}], "has no pages; give `browser` to a site of type app"),
+        ([APP | {"browser": {"upstream": "watch"}}], "reports to 'watch'; write host:port of the ingest site"),
+        ([OBSERVED | {"tls": False, "address": "127.0.0.1"}], "has a browser agent without TLS"),
+        ([APP | {"browser": {"upstream": "watch:3444", "replay": 1.5}}], "has a `sample` or `replay` outside 0 to 1"),
         ([GATE | {"push_clients": [], "readers": []}], "lets nobody in"),
         ([PAGES | {"pages": []}], "lacks pages"),
         ([PAGES | {"readers": []}], "has pages that nobody may read; list readers"),
@@ -143,6 +165,12 @@ def test_a_password_file_verifies_and_is_the_same_every_time():
 def test_files_that_are_loaded_at_start():
     assert nginx_tls_files(nginx_sites([APP, GATE], DEFAULTS, {})) == ["/ca.crt", "/host.crt"]
     assert nginx_tls_files(nginx_sites([APP], DEFAULTS, {})) == ["/host.crt"]
+    assert nginx_tls_files(nginx_sites([OBSERVED], DEFAULTS, {})) == ["/ca.crt", "/host.crt"]
+
+
+def test_names_that_are_looked_up():
+    assert nginx_ingest_names(nginx_sites([APP, GATE], DEFAULTS, {})) == []
+    assert nginx_ingest_names(nginx_sites([OBSERVED, OBSERVED], DEFAULTS, {})) == ["watch"]
     assert nginx_tls_files([]) == []
 
 

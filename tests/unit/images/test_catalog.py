@@ -135,3 +135,14 @@ def test_every_go_module_is_locked() -> None:
         name, version = module.requires.split()
         assert f"{name} {version}" in (module.folder / "go.mod").read_text()
         assert f"{name} {version} h1:" in (module.folder / "go.sum").read_text()
+
+
+def test_scripts_belong_to_the_key_of_their_image_alone(checkout: Path) -> None:
+    (checkout / "scripts/node_modules").mkdir(parents=True)
+    (checkout / "scripts/agent.ts").write_text("1")
+    substitute("images/images.yml", "minutes: 2}", "minutes: 2, npm: scripts}")(checkout)
+    before = keys(checkout)
+    append("scripts/node_modules/x.js")(checkout)
+    assert keys(checkout) == before, "what npm fetches follows from the lock"
+    append("scripts/agent.ts")(checkout)
+    assert {name for name, key in keys(checkout).items() if key != before[name]} == {"app"}
