@@ -97,6 +97,12 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('vault.shape'));
   SELECT * INTO was FROM vault.relation r
   WHERE r.epoch = vault.current_epoch() AND r.source_relid = p_oid AND r.valid_to IS NULL;
+  IF was.id IS NOT NULL THEN
+    IF to_regclass(format('%I.%I', was.schema_name, was.table_name)) IS NULL THEN  -- somebody took its shadow away
+      UPDATE vault.relation SET valid_to = clock_timestamp() WHERE id = was.id;
+      was := NULL;
+    END IF;
+  END IF;
 
   -- A policy stays with its column through renames of column and table.
   SELECT coalesce(jsonb_agg((CASE WHEN n.col -> 'generated' = 'false' THEN n.col - 'generated' ELSE n.col END)
@@ -219,6 +225,7 @@ BEGIN
   ELSIF EXISTS (SELECT FROM vault.relation r WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.described_at > NEW.at) THEN
     RETURN NULL;
   END IF;
+  PERFORM pg_advisory_xact_lock(hashtext('vault.shape'));  -- the keeper may be adopting the same table
   IF NEW.event = 'sql_drop' AND NEW.object_type = 'table' THEN
     SELECT r.id INTO version FROM vault.relation r
     WHERE r.epoch = vault.current_epoch() AND r.source_relid = NEW.relid AND r.valid_to IS NULL;
