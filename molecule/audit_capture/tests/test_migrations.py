@@ -49,7 +49,11 @@ def alembic(host, rows_to_lose):
         where = "PGHOST=127.0.0.1 PGDATABASE=TovPlay PGUSER=%s PGPASSWORD=%s PGAPPNAME=%s PGOPTIONS=%s"
         options = f"-c audit.reason={reason}" if reason else ""
         return host.run(
-            f"cd {PLACE} && {where} python3 -m alembic {' '.join(arguments)}", MIGRATOR, PASSWORDS[MIGRATOR], name, options
+            f"cd {PLACE} && {where} python3 -m alembic {' '.join(arguments)}",
+            MIGRATOR,
+            PASSWORDS[MIGRATOR],
+            name,
+            options,
         )
 
     return once
