@@ -28,7 +28,6 @@ class Server(BaseApplication):
             "timeout": TIMEOUT_SECONDS,
             "umask": 0o007,
             "proc_name": "whodunit-page",
-            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - where gunicorn's heartbeat never waits for a disk
             "limit_request_line": 2048,
             "limit_request_fields": 40,
         }
