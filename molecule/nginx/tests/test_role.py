@@ -138,7 +138,8 @@ def test_back_to_the_scenarios_own_sites(converge, ask):
 def test_check_mode_with_a_change_changes_nothing_and_shows_no_secret(host, converge, monkeypatch):
     monkeypatch.setenv("ANSIBLE_VERBOSITY", "3")
     before = host.check_output("sha256sum /etc/nginx/conf.d/* /etc/tovplay/nginx/*")
-    done = converge(check=True, nginx_reader_passwords={"loki-reader": "another-password-4711"})
+    passwords = {name: "another-password-4711" for name in ("loki-reader", "jaeger-reader", "incident-lead")}
+    done = converge(check=True, nginx_reader_passwords=passwords)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "loki-gateway.htpasswd" in done.stdout
     assert "another-password" not in done.stdout and SECRETS["vault_loki_reader_password"] not in done.stdout
@@ -150,7 +151,8 @@ def test_check_mode_with_a_change_changes_nothing_and_shows_no_secret(host, conv
 REFUSALS = {
     "what has the wrong shape": (
         {"nginx_sites": [APP | {"type": "ftp"}, {"name": "b", "type": "app"}, APP | {"tls": False}]},
-        "tovplay-nginx: Site tovplay has the unknown type ftp; use one of app, ingest, jaeger_gateway, loki_gateway. "
+        "tovplay-nginx: Site tovplay has the unknown type ftp; use one of app, ingest, jaeger_gateway, "
+        "loki_gateway, pages. "
         "Site b lacks upstream; name what stands behind it, like 127.0.0.1:8000. "
         "Site tovplay would speak plain HTTP to other hosts; set tls: true, or address: 127.0.0.1.",
     ),
