@@ -24,9 +24,10 @@ def ottl_statements(flows: Iterable[JSON], formats: JSON, settings: JSON) -> lis
     names = {field for flow in flows for field in flow["envelope_fields"]} | {"filename", *settings["marks"]}
     redact = f'replace_pattern(log.body, {_quote(settings["redacted"])}, "[redacted]")'
     marks = [
-        *([redact] if settings["redacted"] else []),
         f'set({_field("encoding_error")}, "utf8") where IsMatch(log.body.string, {_quote(chr(0xFFFD))})',
+        # Before secrets go, since their marks are shorter: a line that was cut must not look whole.
         f'set({_field("oversize")}, "true") where Len(log.body.string) >= {settings["max_line_bytes"]}',
+        *([redact] if settings["redacted"] else []),
     ]
     groups = [
         {

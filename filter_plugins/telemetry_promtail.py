@@ -152,8 +152,8 @@ def _whole_line(settings: JSON) -> list[Stage]:
         {"replace": {"expression": "(\\r)$", "replace": ""}},
         {"match": {"selector": f'{line} !~ "(?s)."', "action": "drop", "drop_counter_reason": "empty"}},
         {"match": {"selector": f'{line} |~ "\\\\x{{FFFD}}"', "stages": repair}},
-        *([redact] if settings["redacted"] else []),
         _template("oversize", OVERSIZE.replace("LIMIT", str(settings["max_line_bytes"]))),
+        *([redact] if settings["redacted"] else []),
     ]
 
 

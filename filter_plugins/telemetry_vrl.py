@@ -33,10 +33,10 @@ ENVELOPES = {
 }
 START = """
 line = to_string(.message) ?? ""
-REDACT
 metadata = object(.metadata) ?? {}
 if contains(line, "\ufffd") { metadata.encoding_error = "utf8" }
 if length(line) >= MAX_LINE { metadata.oversize = "true" }
+REDACT
 format = "FORMAT"
 .labels = {"host": HOST, "job": "JOB", "log_class": "CLASS"}
 """

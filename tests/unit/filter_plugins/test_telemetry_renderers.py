@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
@@ -96,3 +97,9 @@ def test_a_renamed_file_is_read_by_those_who_know_it_again(otelcol, promtail, ve
     assert "/var/log/nginx/access.json.log.1" in vector["sources"]["nginx_access"]["include"]
     scrape = next(one for one in promtail["scrape_configs"] if one["job_name"] == "nginx_access")
     assert "/var/log/nginx/access.json.log.1" not in str(scrape)
+
+
+def test_size_is_judged_before_secrets_are_taken_out(otelcol, promtail):
+    """A mark is shorter than what it stands for, so a line that was cut would look whole afterwards."""
+    for rendered in (json.dumps(otelcol), json.dumps(promtail)):
+        assert rendered.index("oversize") < rendered.index("[redacted]")

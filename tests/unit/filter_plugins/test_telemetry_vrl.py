@@ -44,3 +44,11 @@ def test_golden_lines(golden, programs):
     assert event["message"] == golden.get("body", line)
     assert event["labels"] == {**golden["labels"], "host": "h1"}
     assert event["metadata"] == golden["metadata"]
+
+
+def test_a_line_that_was_cut_does_not_look_whole_without_its_secrets(programs, settings):
+    verifier = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVk:c2VydmVy "
+    line = (verifier * (settings["max_line_bytes"] // len(verifier) + 1))[: settings["max_line_bytes"]]
+    event = programs["postgres_stderr"]["fields"].remap({"message": line})
+    assert len(event["message"]) < settings["max_line_bytes"] and "c2VydmVy" not in event["message"]
+    assert event["metadata"]["oversize"] == "true"
