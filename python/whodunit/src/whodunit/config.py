@@ -26,7 +26,7 @@ class Config:
     loki_password_file: Path | None = None
     loki_ca: str = ""
     jaeger_url: str = ""
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = 30.0
     page_people: Mapping[str, str] = field(default_factory=dict)  # login at the web server -> read | investigate
 
 
