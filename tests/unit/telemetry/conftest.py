@@ -224,7 +224,7 @@ def cluster() -> Iterator[Cluster]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         # make check installs no server; where there is none, scenario app_telemetry proves the same on hosts.
-        pytest.skip("no PostgreSQL server is installed here: molecule test -s app_telemetry shows what needs one")
+        pytest.skip("no PostgreSQL server is installed here, and no scenario stands in: apt-get install postgresql-15")
     owner = _owner()
     folder = Path(tempfile.mkdtemp(prefix="telemetry-"))
     os.chown(folder, owner.pw_uid, owner.pw_gid)
@@ -259,7 +259,7 @@ def pooler(cluster: Cluster) -> Iterator[str]:
     """A DSN through PgBouncer: transaction pooling on a single server connection, so that any leak shows."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     if program is None:
-        pytest.skip("no PgBouncer is installed here: molecule test -s app_telemetry shows what needs one")
+        pytest.skip("no PgBouncer is installed here, and no scenario stands in: apt-get install pgbouncer")
     owner = _owner()
     (cluster.folder / "users").write_text('"postgres" ""\n')
     (cluster.folder / "pgbouncer.ini").write_text(
