@@ -223,7 +223,7 @@ def _owner() -> pwd.struct_passwd:
 def cluster() -> Iterator[Cluster]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
-        # make check installs no server; where there is none, scenario app_telemetry proves the same on hosts.
+        # make check installs no server, and no scenario runs this package yet.
         pytest.skip("no PostgreSQL server is installed here, and no scenario stands in: apt-get install postgresql-15")
     owner = _owner()
     folder = Path(tempfile.mkdtemp(prefix="telemetry-"))
