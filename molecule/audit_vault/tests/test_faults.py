@@ -10,6 +10,7 @@ import time
 
 import pytest
 from both import (
+    FULL,
     KEEPER,
     alarms,
     ask,
@@ -25,9 +26,8 @@ from both import (
 )
 
 testinfra_hosts = ["docker://tovplay-audit-vault"]
-pytestmark = at_full_scale
 
-OUTAGE = 600
+OUTAGE = 600 if FULL else 60
 CUT = 300
 DATA = "/var/lib/postgresql/15"
 WRITE = """BEGIN;
@@ -57,6 +57,7 @@ def writer(host):
     yield
     host.run("systemctl stop fault-writer")
     host.run("systemctl reset-failed fault-writer")
+    production(host, 'DROP TABLE "Fault"')
 
 
 def now(host):
@@ -99,6 +100,7 @@ def test_the_vault_is_down_for_a_while(host):
     assert {"keeper", "slot_inactive"} <= set(ask(host, kinds, since=since).split())
 
 
+@at_full_scale
 def test_the_vault_is_killed(host):
     since, said = now(host), len(journal(host))
     host.check_output("systemctl kill --signal=KILL postgresql@15-vault")
@@ -118,6 +120,7 @@ def no_network(host):
         host.check_output("nft delete table inet cut")
 
 
+@at_full_scale
 def test_the_network_between_them_is_cut(host):
     since, said = now(host), len(journal(host))
     with no_network(host):
@@ -152,6 +155,7 @@ def small_disk(host, cluster, part, spare_mb):
         )
 
 
+@at_full_scale
 def test_the_vaults_disk_is_full(host):
     since, said = now(host), len(journal(host))
     with small_disk(host, "vault", "", 60) as place:
@@ -172,6 +176,7 @@ def test_the_vaults_disk_is_full(host):
         check_nothing_is_lost(host, since)
 
 
+@at_full_scale
 def test_the_slot_never_fills_productions_disk(host):
     """The vault is away for longer than production keeps WAL: the slot is given up, and an epoch says so."""
     before, said = int(ask(host, "SELECT max(n) FROM vault.epoch")), len(journal(host))
