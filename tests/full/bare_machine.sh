@@ -14,7 +14,7 @@ volumes=(--volume /sys/fs/cgroup:/sys/fs/cgroup:rw --volume /var/lib/docker)
 [ ! -e /etc/ssl/certs/ca-certificates.crt ] || volumes+=(--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro)
 docker rm --force --volumes "$name" >/dev/null 2>&1 || [ $? -eq 1 ]   # 1: there was none
 docker run --detach --name "$name" --init --cgroupns host --tmpfs /run --tmpfs /tmp:exec "${volumes[@]}" \
-    --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add LINUX_IMMUTABLE \
+    --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add LINUX_IMMUTABLE --cap-add SYS_PTRACE \
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     tovplay/debian:bookworm sleep infinity >/dev/null
 
