@@ -41,6 +41,7 @@ class Image:
     debootstrap: str | None = None
     wheels: str | None = None
     npm: Path | None = None
+    pure_wheels: bool = False
     go_module: str | None = None
     go_binaries: list[str] = field(default_factory=list)
 

@@ -41,7 +41,8 @@ def lay(step: Step, catalog: Catalog, image: Image, cache: Path, context: Path) 
     if image.npm:
         _scripts(step, image.npm, context / "static")
     if image.wheels:
-        shutil.copytree(_wheels(step, image.context / image.wheels, cache / "wheels"), context / "wheels")
+        fetched = _wheels(step, image.context / image.wheels, cache / "wheels" / image.name, pure=image.pure_wheels)
+        shutil.copytree(fetched, context / "wheels")
 
 
 def _rootfs(step: Step, suite: str, target: Path) -> None:
@@ -83,16 +84,17 @@ def _scripts(step: Step, folder: Path, target: Path) -> None:
         shutil.copytree(Path(name, "dist"), target)
 
 
-def _wheels(step: Step, lock: Path, folder: Path) -> Path:
-    """The wheels of a lock file, fetched once per content of the lock."""
+def _wheels(step: Step, lock: Path, folder: Path, *, pure: bool) -> Path:
+    """The wheels of a lock file, fetched once per content of the lock; `pure` ones run on any Python and libc."""
     if not lock.is_file():
         raise BuildError(f"{lock} is missing; it must list the packages with hashes")
     done = folder / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     if not done.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as name:
-            # The interpreter is Debian 12's inside the image, whatever runs this program.
+            # The interpreter is Debian 12's inside the image, whatever runs this program; or nobody knows which.
             pip = [sys.executable, "-m", "pip", "download", "--require-hashes", "--no-deps", "--only-binary=:all:"]
+            pip += ["--platform=any", "--implementation=py", "--abi=none"] if pure else []
             step.run(
                 "fetching wheels", [*pip, "--python-version=3.11", f"--dest={name}/wheels", f"--requirement={lock}"]
             )

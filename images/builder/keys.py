@@ -60,8 +60,9 @@ def _entry(item: Image | GoModule, root: Path) -> dict[str, Any]:
         key: str(value.relative_to(root)) if isinstance(value, Path) else value for key, value in asdict(item).items()
     }
     entry.pop("minutes", None)
-    if entry.get("npm") is None:
-        entry.pop("npm", None)  # images without scripts keep the key that they had before there were any
+    for later in ("npm", "pure_wheels"):
+        if not entry.get(later):
+            entry.pop(later, None)  # images without it keep the key that they had before there was such a thing
     return entry
 
 

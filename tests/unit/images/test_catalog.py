@@ -146,3 +146,9 @@ def test_scripts_belong_to_the_key_of_their_image_alone(checkout: Path) -> None:
     assert keys(checkout) == before, "what npm fetches follows from the lock"
     append("scripts/agent.ts")(checkout)
     assert {name for name, key in keys(checkout).items() if key != before[name]} == {"app"}
+
+
+def test_a_choice_of_one_image_is_in_no_other_ones_key(checkout: Path) -> None:
+    before = keys(checkout)
+    substitute("images/images.yml", "minutes: 2}", "minutes: 2, pure_wheels: true}")(checkout)
+    assert {name for name, key in keys(checkout).items() if key != before[name]} == {"app"}
