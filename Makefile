@@ -47,6 +47,10 @@ molecule: bootstrap  ## one scenario: make molecule ROLE=pgbouncer
 	@images/build.py --load host
 	@molecule test --scenario-name $(ROLE)
 
+.PHONY: secrets
+secrets: bootstrap  ## generate the secrets of your inventory into its Ansible Vault file: make secrets INVENTORY=inventory/mine
+	@tools/secrets $(or $(INVENTORY),$(error say which: make secrets INVENTORY=inventory/mine))
+
 .PHONY: drill
 drill: bootstrap  ## wipe the demo in every way and ask whodunit; CASE=05 for one; the last case destroys production
 	@pytest -v tests/drill $(if $(CASE),-k 'case[$(CASE)]')
