@@ -67,6 +67,10 @@ query: bootstrap  ## forensic questions: make query, or tools/query 1 user_id=12
 docs: bootstrap  ## write the documents that are made from the code: ports and inputs
 	@docs/generate.py
 
+.PHONY: dashboards
+dashboards: bootstrap  ## write Grafana's dashboards from queries/dashboards
+	@python3 -m queries.dashboards
+
 .PHONY: lock
 lock: bootstrap  ## pin requirements.in anew
 	@pip-compile --quiet --generate-hashes --strip-extras --no-emit-find-links --no-emit-index-url --allow-unsafe \
