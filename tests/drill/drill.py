@@ -133,7 +133,8 @@ class Drill:
         return subprocess.check_output(command, text=True).strip()
 
     def destroy_production(self) -> None:
-        """Nothing of it can answer any more; make up builds it anew."""
+        """Nothing of it can answer any more; make up, which looks for the file, makes new hosts."""
+        (HERE.parents[1] / "inventory/demo/.destroyed").touch()
         gone = "systemctl kill --signal=KILL postgresql@15-main && rm -rf /var/lib/postgresql/15/main"
         subprocess.check_call(["docker", "exec", PROD, "sh", "-c", gone])
         subprocess.check_call(["docker", "stop", "--time=2", PROD], stdout=subprocess.DEVNULL)
