@@ -23,10 +23,17 @@ class GoModule:
 
     name: str
     folder: Path
-    requires: str
+    requires: str | list[str]
     binaries: dict[str, str]
     generate: list[str] = field(default_factory=list)
     set: dict[str, str] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+
+    @property
+    def requirements(self) -> list[tuple[str, str]]:
+        """Module and version of each line that go.mod must have."""
+        lines = [self.requires] if isinstance(self.requires, str) else self.requires
+        return [(name, version) for name, version in (line.split() for line in lines)]
 
 
 @dataclass(frozen=True)

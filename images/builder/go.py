@@ -66,7 +66,7 @@ def _compile(step: Step, module: GoModule, cache: Path, work: Path) -> None:
             f"compiling {name}",
             [
                 *("nice", "-n", "5", "go", "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"),
-                *("-tags=timetzdata", f"-ldflags={flags}", f"-o={out / name}", package),
+                *(f"-tags={','.join(['timetzdata', *module.tags])}", f"-ldflags={flags}", f"-o={out / name}", package),
             ],
             cwd=source,
             env=environment,
@@ -83,13 +83,13 @@ def _packages(log: Path) -> str:
 
 
 def _refuse_what_cannot_work(catalog: Catalog, module: GoModule, cache: Path) -> None:
-    name, version = module.requires.split()
-    required = (module.folder / "go.mod").read_text().split()
-    if (name, version) not in itertools.pairwise(required):
-        raise BuildError(
-            f"images/go/{module.name}/go.mod does not require {name} {version}, which group_vars/all/versions.yml "
-            f"asks for; change one of them (images/README.md, 'A new version')"
-        )
+    required = set(itertools.pairwise((module.folder / "go.mod").read_text().split()))
+    for name, version in module.requirements:
+        if (name, version) not in required:
+            raise BuildError(
+                f"images/go/{module.name}/go.mod does not require {name} {version}, which group_vars/all/versions.yml "
+                f"asks for; change one of them (images/README.md, 'A new version')"
+            )
     if not shutil.which("go"):
         raise BuildError("there is no go here; run images/build.py inside the environment of requirements.lock")
     found = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True)  # noqa: S607  # nosec

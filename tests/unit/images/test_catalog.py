@@ -132,9 +132,9 @@ def test_the_real_catalogue_is_whole() -> None:
 
 def test_every_go_module_is_locked() -> None:
     for module in load(ROOT).modules.values():
-        name, version = module.requires.split()
-        assert f"{name} {version}" in (module.folder / "go.mod").read_text()
-        assert f"{name} {version} h1:" in (module.folder / "go.sum").read_text()
+        for name, version in module.requirements:
+            assert f"{name} {version}" in (module.folder / "go.mod").read_text()
+            assert f"{name} {version} h1:" in (module.folder / "go.sum").read_text()
 
 
 def test_scripts_belong_to_the_key_of_their_image_alone(checkout: Path) -> None:
