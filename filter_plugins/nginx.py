@@ -20,11 +20,19 @@ HOST_PORT = re.compile(r"^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})\Z")
 SERVER_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9_.-]+\Z")
 SOCKET = re.compile(r"^unix:/run/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
 PAGE_PATH = re.compile(r"^(?:/[a-z0-9_-]+)+/\Z")
+PLACE = re.compile(r"^(?:/[A-Za-z0-9._-]+)+\Z")
 READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
 PLACEHOLDER = re.compile(r"change|your_|placeholder|example_|todo|xxx", re.IGNORECASE)
 PASSWORD_LENGTH = 12
 # Types that hosts push to with a certificate.
 GATEWAYS = {"loki_gateway", "jaeger_gateway", "ingest"}
+# Types that ask for a certificate.
+ASKING = GATEWAYS | {"host_gateway"}
+LACKS = {
+    "pages": "list the pages that it shows",
+    "places": "list what may be asked of the host",
+    "clients": "name the certificates that may ask",
+}
 EVERYWHERE = str(ipaddress.IPv4Address(0))
 
 
@@ -44,7 +52,7 @@ def nginx_sites(sites: Sequence[Site], defaults: Site, type_defaults: Mapping[st
 def nginx_tls_files(sites: Sequence[Site]) -> list[str]:
     """Certificates that the workers load at start."""
     files = {str(site["certificate"]) for site in sites if site["tls"]}
-    asks = [site for site in sites if site["type"] in GATEWAYS or site["browser"]["upstream"]]
+    asks = [site for site in sites if site["type"] in ASKING or site["browser"]["upstream"]]
     return sorted(files | {str(site["client_authority"]) for site in asks})
 
 
@@ -88,6 +96,22 @@ def _page_problem(site: Site) -> str | None:
     return None
 
 
+def _place_problem(site: Site) -> str | None:
+    name = site["name"]
+    for place in site["places"]:
+        if not PLACE.match(str(place["path"])):
+            return (
+                f"Site {name} has the place {place['path']!r}; write a path of letters, digits and ._- "
+                "like /metrics/node."
+            )
+        if not _is_host_port(str(place["upstream"]).partition("/")[0]):
+            return (
+                f"Site {name} has the place {place['path']} at {place['upstream']!r}; write host:port and a path, "
+                "like 127.0.0.1:9100/metrics."
+            )
+    return None
+
+
 def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None:
     name = site["name"]
     if not NAME.match(str(name)):
@@ -96,7 +120,7 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
         return f"Site {name} has the unknown type {site['type']}; use one of {', '.join(sorted(types))}."
     for key in types[str(site["type"])]:
         if not site.get(key):
-            return f"Site {name} lacks {key}; name what stands behind it, like 127.0.0.1:8000."
+            return f"Site {name} lacks {key}; {LACKS.get(key, 'name what stands behind it, like 127.0.0.1:8000')}."
     for key in ("upstream", "push_upstream"):
         if key in types[str(site["type"])] and not _is_host_port(str(site[key])):
             return f"Site {name} has the {key} {site[key]!r}; write host:port, like 127.0.0.1:8000."
@@ -111,12 +135,12 @@ def _shape_problem(site: Site, types: Mapping[str, Sequence[str]]) -> str | None
 
 
 def _gateway_problem(site: Site) -> str | None:
-    if site["type"] not in GATEWAYS:
+    if site["type"] not in ASKING:
         return None
     name = site["name"]
     if not site["tls"]:
         return f"Site {name} of type {site['type']} has no TLS, so no certificate could be asked for; set tls: true."
-    if not site["push_clients"] and not site["readers"]:
+    if site["type"] in GATEWAYS and not site["push_clients"] and not site["readers"]:
         return f"Site {name} lets nobody in; list push_clients or readers."
     return None
 
@@ -176,7 +200,13 @@ def nginx_problems(
     shapes = [text for site in sites if (text := _shape_problem(site, types))]
     if shapes:
         return shapes
-    checks = (_gateway_problem, _browser_problem, _page_problem, partial(_reader_problem, passwords=passwords))
+    checks = (
+        _gateway_problem,
+        _browser_problem,
+        _page_problem,
+        _place_problem,
+        partial(_reader_problem, passwords=passwords),
+    )
     problems = [text for site in sites for check in checks if (text := check(site))]
     for index, site in enumerate(sites):
         if status_port in [port for _, port in _sockets(site)]:

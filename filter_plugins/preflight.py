@@ -66,11 +66,19 @@ def port_clashes(listeners: Sequence[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
-def for_groups(entries: Sequence[Mapping[str, Any]], group_names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Entries whose `groups` has one of the host's groups (without `groups`: any host) and whose `except` has none."""
-    names = set(group_names)
+def for_groups(
+    entries: Sequence[Mapping[str, Any]], group_names: Sequence[str], host: str = ""
+) -> list[Mapping[str, Any]]:
+    """Entries whose `groups` has one of the host's groups, or whose `hosts` has the host, and whose `except` has none.
+
+    An entry without `groups`, or with the group `all`, is meant for every host.
+    """
+    names, mine = set(group_names), {"all", *group_names}
     return [
-        e for e in entries if ("groups" not in e or set(e["groups"]) & names) and not set(e.get("except", [])) & names
+        entry
+        for entry in entries
+        if ("groups" not in entry or set(entry["groups"]) & mine or host in entry.get("hosts", []))
+        and not set(entry.get("except", [])) & names
     ]
 
 

@@ -18,6 +18,7 @@ from filter_plugins.nginx import (
 
 TYPES = {
     "app": ["upstream"],
+    "host_gateway": ["places", "clients"],
     "ingest": ["upstream"],
     "loki_gateway": ["upstream"],
     "jaeger_gateway": ["upstream", "push_upstream"],
@@ -34,6 +35,8 @@ DEFAULTS = {
     "push_clients": [],
     "readers": [],
     "pages": [],
+    "places": [],
+    "clients": [],
     "browser": {"upstream": "", "sample": 1, "replay": 0},
 }
 APP = {"name": "tovplay", "type": "app", "upstream": "127.0.0.1:8000", "server_names": ["a.example"]}
@@ -49,6 +52,14 @@ PAGE = {"path": "/logs/incident/", "upstream": "unix:/run/page/page.sock"}
 PAGES = {"name": "logs", "type": "pages", "redirect_from_port": 0, "readers": ["reader"], "pages": [PAGE]}
 OBSERVED = APP | {"browser": {"upstream": "watch:3444"}}
 INGEST = GATE | {"name": "ingest", "type": "ingest", "port": 3444, "redirect_from_port": 0}
+HOST = {
+    "name": "host",
+    "type": "host_gateway",
+    "port": 3446,
+    "redirect_from_port": 0,
+    "clients": ["tovplay-watch"],
+    "places": [{"path": "/metrics/node", "upstream": "127.0.0.1:9100/metrics"}],
+}
 PASSWORDS = {"reader": "a long enough one"}
 
 
@@ -64,6 +75,7 @@ def problems(*sites, passwords=PASSWORDS, status_port=8090):
         [APP],
         [APP, GATE],
         [OBSERVED, INGEST],
+        [APP, GATE, HOST],
         [APP, APP | {"name": "second", "server_names": ["b.example"]}],
         [APP | {"address": "127.0.0.1", "tls": False, "port": 8080, "redirect_from_port": 0}],
         [APP | {"address": "10.0.0.1"}, APP | {"name": "second", "address": "10.0.0.2"}],
@@ -77,6 +89,7 @@ def problems(*sites, passwords=PASSWORDS, status_port=8090):
         "one",
         "both types",
         "with an agent",
+        "with a host gateway",
         "by name",
         "plain on loopback",
         "by address",
@@ -97,7 +110,7 @@ def test_sites_that_work(sites):
         ([APP | {"name": "x;}"}], "The name 'x;}' is not made of"),
         (
             [APP | {"type": "ftp"}],
-            "unknown type ftp; use one of app, ingest, jaeger_gateway, loki_gateway, pages.",
+            "unknown type ftp; use one of app, host_gateway, ingest, jaeger_gateway, loki_gateway, pages.",
         ),
         ([{"name": "tovplay", "type": "app"}], "lacks upstream; name what stands behind it"),
         ([APP | {"upstream": "127.0.0.1"}], "write host:port"),
@@ -133,6 +146,11 @@ def test_sites_that_work(sites):
         ([PAGES | {"pages": [PAGE | {"upstream": "unix:/etc/shadow"}]}], "write unix:/run/"),
         ([PAGES | {"pages": [PAGE | {"upstream": "elsewhere"}]}], "write unix:/run/"),
         ([APP | {"pages": [PAGE]}], "has pages that nobody may read; list readers"),
+        ([HOST | {"clients": []}], "Site host lacks clients; name the certificates"),
+        ([HOST | {"places": []}], "Site host lacks places; list what may be asked"),
+        ([HOST | {"tls": False, "address": "127.0.0.1"}], "Site host of type host_gateway has no TLS"),
+        ([HOST | {"places": [{"path": "/a b", "upstream": "127.0.0.1:1/"}]}], "like /metrics/node."),
+        ([HOST | {"places": [{"path": "/a", "upstream": "127.0.0.1"}]}], "write host:port and a path"),
         ([GATE | {"readers": ["a:b"]}], "a reader's name has letters"),
         ([GATE | {"readers": ["other"]}], "Reader other of site gate has no password"),
     ],
