@@ -59,6 +59,10 @@ drill: bootstrap  ## wipe the demo in every way and ask whodunit; CASE=05 for on
 bench: bootstrap  ## benchmarks: make bench BENCH=pgbouncer
 	@bench/$(BENCH)/run
 
+.PHONY: health
+health: bootstrap  ## is the platform itself well: one line a check; ARGS=--json or --commands
+	@tools/health $(ARGS)
+
 .PHONY: query
 query: bootstrap  ## forensic questions: make query, or tools/query 1 user_id=123
 	@tools/query

@@ -66,18 +66,16 @@ def port_clashes(listeners: Sequence[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
-def for_groups(
-    entries: Sequence[Mapping[str, Any]], group_names: Sequence[str], host: str = ""
-) -> list[Mapping[str, Any]]:
-    """Entries whose `groups` has one of the host's groups, or whose `hosts` has the host, and whose `except` has none.
+def for_groups(entries: Sequence[Mapping[str, Any]], group_names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Entries whose `groups` has one of the host's groups, or `all`, and whose `except` has none.
 
-    An entry without `groups`, or with the group `all`, is meant for every host.
+    One without `groups` is meant for every host.
     """
-    names, mine = set(group_names), {"all", *group_names}
+    names = set(group_names)
     return [
         entry
         for entry in entries
-        if ("groups" not in entry or set(entry["groups"]) & mine or host in entry.get("hosts", []))
+        if ("groups" not in entry or set(entry["groups"]) & {"all", *names})
         and not set(entry.get("except", [])) & names
     ]
 

@@ -79,7 +79,7 @@ def test_a_storm_keeps_within_discords_limits():
     wait_for(lambda: message_with("Storm"), 40)
     answers = {one["status"] for one in get(f"{DISCORD}/requests") if one["path"].startswith("/api/webhooks/")}
     assert answers <= {204}
-    assert "and 499 more" in text_of(message_with("storm")[0])
+    assert " and 499 more" in text_of(message_with("Storm")[0])
 
 
 def test_critical_alerts_come_by_the_second_channel_too():
