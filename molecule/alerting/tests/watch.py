@@ -65,7 +65,7 @@ def raise_alerts(alerts: list[dict[str, Any]]) -> None:
 def alert(name: str, severity: str = "warning", summary: str = "s", **labels: str) -> dict[str, Any]:
     return {
         "labels": {"alertname": name, "severity": severity, **labels},
-        "annotations": {"summary": summary, "description": "d", "runbook_url": "docs/runbooks/x.md"},
+        "annotations": {"summary": summary, "description": "d", "runbook_url": "docs/alerts/x.md"},
     }
 
 

@@ -90,7 +90,7 @@ class Queue:
         return {channel: (count, oldest) for channel, count, oldest in rows}
 
 
-@dataclass(eq=False)  # the registry of figures needs it hashable
+@dataclass
 class Notifier:
     """Channels are `{name: url}`, the first ones go first where several share an address."""
 
@@ -158,7 +158,7 @@ class Notifier:
                 self.tell(
                     f"CRITICAL: nobody hears {name} any more",
                     f"The last one came {time.time() - at:.0f} s ago. Prometheus, Loki's ruler, Alertmanager, their "
-                    "host or the network is down: no other alert can be relied on.",
+                    "host or the network is down: no other alert can be relied on. runbook docs/alerts/Watchdog.md",
                     0xE74C3C,
                 )
 

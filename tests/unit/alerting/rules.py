@@ -35,7 +35,7 @@ def rendered(template: Path) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["regex_escape"] = re.escape
-    return alert_rules(environment.from_string(template.read_text()).render(defaults()), "docs/runbooks")
+    return alert_rules(environment.from_string(template.read_text()).render(defaults()), "docs/alerts")
 
 
 def _of(folder: str) -> dict[str, str]:

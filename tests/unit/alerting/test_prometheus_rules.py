@@ -108,7 +108,7 @@ def test_an_alert_says_what_a_person_needs(rule: dict[str, Any]) -> None:
 
 def test_a_runbook_is_of_an_alert() -> None:
     known = {rule["alert"] for rule in alerts({**prometheus_rules(), **loki_rules()})}
-    pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README"}
+    pages = {path.stem for path in (ROOT / "docs/alerts").glob("*.md")} - {"README"}
     assert pages == known
 
 
