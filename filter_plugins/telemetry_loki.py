@@ -127,6 +127,7 @@ def _ruler(settings: JSON, ring: JSON) -> dict[str, Any]:
         "alertmanager_url": settings["alertmanager_url"],
         "evaluation_interval": settings["ruler_interval"],
         "poll_interval": settings["ruler_poll_interval"],
+        "resend_delay": settings["ruler_resend_delay"],
         "rule_path": "/loki/rules-scratch",
         "storage": {"type": "local", "local": {"directory": "/etc/loki/rules"}},
         "wal": {"dir": "/loki/ruler-wal"},
