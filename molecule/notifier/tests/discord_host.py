@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 HOST = "tovplay-notifier"
-DISCORD, NOTIFIER = "http://127.0.0.1:8080", "http://127.0.0.1:9096"
+DISCORD, NOTIFIER = "http://127.0.0.1:8080", "http://127.0.0.1:9097"
 REQUEST = """
 import json, sys, urllib.error, urllib.request
 for method, url, body in json.load(sys.stdin):

@@ -11,7 +11,7 @@ ADDRESSES = ["address-of-critical", "address-of-alerts"]
 
 def test_it_listens_on_loopback_only():
     sockets = run("ss", "--tcp", "--listening", "--numeric", "--no-header").splitlines()
-    assert [line.split()[3] for line in sockets if ":9096" in line] == ["127.0.0.1:9096"]
+    assert [line.split()[3] for line in sockets if ":9097" in line] == ["127.0.0.1:9097"]
 
 
 def test_it_is_nobody_and_bounded():

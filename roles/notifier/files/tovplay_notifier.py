@@ -90,7 +90,7 @@ class Queue:
         return {channel: (count, oldest) for channel, count, oldest in rows}
 
 
-@dataclass
+@dataclass(eq=False)  # the registry of figures needs it hashable
 class Notifier:
     """Channels are `{name: url}`, the first ones go first where several share an address."""
 

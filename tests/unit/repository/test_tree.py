@@ -23,7 +23,7 @@ INVENTORIES = {
 }
 
 # A role without a scenario of its name: which scenario exercises it, and why it has none.
-EXERCISED_BY: dict[str, tuple[str, str]] = {"notifier": ("alerting", "messages come from Alertmanager")}
+EXERCISED_BY: dict[str, tuple[str, str]] = {}
 # A scenario that is not named like a role: what it tries.
 NO_ROLE = {
     "single": "every group on one host",
