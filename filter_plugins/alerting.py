@@ -89,7 +89,7 @@ def alert_rules(text: str, runbook_base: str, incident_url: str = "") -> str:
         for rule in group["rules"]:
             annotations = {**rule.get("annotations", {}), "runbook_url": f"{runbook_base}/{rule['alert']}.md"}
             if incident_url and "event" in rule.get("labels", {}):
-                annotations["incident_url"] = incident_url
+                annotations["incident_url"] = f"{incident_url}"  # plain text: Ansible's own kind of it is no YAML
             rule["annotations"] = annotations
     return yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
 
@@ -130,11 +130,12 @@ def alertmanager_config(settings: JSON) -> dict[str, Any]:
     if second:
         routes.append({"receiver": "second", "matchers": ["severity=critical"], **at_once, "continue": True})
     routes += [
-        # By who and where: a second person's wipe is a message of its own.
+        # By who, where and session: the next wipe is a message of its own, and waits for no other.
         {
             "receiver": "critical",
             "matchers": ["severity=critical", 'event=~".+"'],
-            "group_by": ["alertname", "severity", "host", "db_user"],
+            "group_by": ["alertname", "severity", "host", "db_user", "pg_session_id"],
+            "group_interval": settings["group_interval_critical"],
             **at_once,
         },
         {"receiver": "critical", "matchers": ["severity=critical"], **at_once},
