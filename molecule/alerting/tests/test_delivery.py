@@ -60,7 +60,7 @@ def test_it_waits_as_long_as_it_is_told():
 
 
 def test_a_deleted_webhook_is_told_by_the_second_channel_and_nothing_is_lost():
-    behave({"status": 404, "for": 40})
+    behave({"status": 404, "for": 15})
     send("kept for the new webhook", "critical")
     heard = wait_for(
         lambda: [one for one in messages("/second") if "DeliveryRefused" in json.dumps(one["body"])],

@@ -10,7 +10,7 @@ from typing import Any
 
 HOST = "tovplay-alerting"
 LOKI, PROMETHEUS, ALERTMANAGER = "http://127.0.0.1:3100", "http://127.0.0.1:9090", "http://127.0.0.1:9093"
-DISCORD, NOTIFIER = "http://127.0.0.1:8080", "http://127.0.0.1:9096"
+DISCORD, NOTIFIER = "http://127.0.0.1:8080", "http://127.0.0.1:9097"
 REQUEST = """
 import sys, urllib.error, urllib.request
 method, url = sys.argv[1:]
