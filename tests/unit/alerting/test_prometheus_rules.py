@@ -112,6 +112,13 @@ def test_a_runbook_is_of_an_alert() -> None:
     assert pages == known
 
 
+def test_the_table_of_coverage_names_alerts_that_exist() -> None:
+    known = {rule["alert"] for rule in alerts({**prometheus_rules(), **loki_rules()})}
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", (ROOT / "docs/alerts/README.md").read_text(), flags=re.MULTILINE)
+    named = {name for _, ours in rows for name in re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", ours)}
+    assert len(rows) > 30 and len(named) > 20 and named <= known, named - known
+
+
 def test_labels_in_texts_come_from_the_expression() -> None:
     """Of Loki's rules: a name in an annotation is one of `by (…)`, else it would be empty."""
     for rule in alerts(loki_rules()):
