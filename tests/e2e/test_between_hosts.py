@@ -13,6 +13,7 @@ CA = "--cacert /etc/tovplay/pki/ca.crt"
 CERTIFICATE = "--cert /etc/tovplay/pki/host.crt --key /etc/tovplay/pki/host.key"
 GATEWAY = "https://tovplay-watch:3443"
 TRACES = "https://tovplay-watch:3445"
+FIGURES = "https://tovplay-{}:3446/metrics/node"
 SPANS = "-X POST -H 'Content-Type: application/json' -d '{\"resourceSpans\": []}'"
 PUSH = "-X POST -H 'Content-Type: application/json' -d '{\"streams\": []}'"
 
@@ -56,6 +57,13 @@ def test_the_other_host_may_push_spans_with_its_certificate(demo):
     assert status(demo.prod, f"{CA} {CERTIFICATE} {SPANS} {TRACES}/v1/traces") == "200"
 
 
+def test_figures_are_for_the_watch_host_alone(demo):
+    assert status(demo.watch, f"{CA} {CERTIFICATE} {FIGURES.format('prod')}") == "200"
+    assert status(demo.watch, f"{CA} {FIGURES.format('prod')}") in {"400", "403"}
+    assert status(demo.prod, f"{CA} {CERTIFICATE} {FIGURES.format('watch')}") == "403"
+    assert status(demo.watch, f"{CA} {CERTIFICATE} https://tovplay-prod:3446/metrics/other") == "403"
+
+
 def test_plain_http_gets_nothing(demo):
     assert status(demo.prod, "http://tovplay-watch:16686/api/services") == "000"
     assert status(demo.prod, "http://tovplay-watch:3443/loki/api/v1/labels") in {"400", "000"}
@@ -75,7 +83,7 @@ def listeners(host) -> set[tuple[str, int]]:
 
 @pytest.mark.parametrize("name", ["prod", "watch"])
 def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
-    groups = {"prod": {"databases", "app"}, "watch": {"watch", "audit_vault", "search"}}[name]
+    groups = {"prod": {"all", "databases", "app"}, "watch": {"all", "watch", "audit_vault", "search"}}[name]
     network = yaml.safe_load((ROOT / "group_vars/all/network.yml").read_text(encoding="utf-8"))
     text = yaml.safe_dump(network["platform_listeners"])
     for key in (
@@ -83,6 +91,7 @@ def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
         "platform_gateway_port",
         "platform_trace_gateway_port",
         "platform_trace_port",
+        "platform_host_gateway_port",
     ):
         text = text.replace("'{{ " + key + " }}'", str(network[key]))
     rows = [row for row in yaml.safe_load(text) if groups & set(row["groups"])]

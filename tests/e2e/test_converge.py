@@ -44,7 +44,7 @@ def test_one_role_by_tag_is_quick(demo):
 ROLES = ["pki", "docker_host", "postgresql", "pgaudit", "audit_capture", "pgbouncer", "sample_app", "nginx"]
 
 
-@pytest.mark.parametrize("tag", [*ROLES, "audit_vault", "whodunit", "loki_stack"])
+@pytest.mark.parametrize("tag", [*ROLES, "audit_vault", "whodunit", "loki_stack", "notifier", "alerting"])
 def test_every_tag_works_alone(demo, tag):
     alone = site("--tags", tag, name=f"tag-{tag}")
     assert alone.code == 0, alone.output[-3000:]
