@@ -19,6 +19,7 @@ HOST_PORT = re.compile(r"^(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})\Z")
 # What may stand in a configuration file unquoted, be it a host name with or without a wildcard.
 SERVER_NAME = re.compile(r"^(?:\*\.)?[A-Za-z0-9_.-]+\Z")
 SOCKET = re.compile(r"^unix:/run/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+\Z")
+ORIGIN = re.compile(r"^https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?\Z")
 PAGE_PATH = re.compile(r"^(?:/[a-z0-9_-]+)+/\Z")
 PLACE = re.compile(r"^(?:/[A-Za-z0-9._-]+)+\Z")
 READER = re.compile(r"^[A-Za-z0-9_.@-]{1,64}\Z")
@@ -91,6 +92,11 @@ def _page_problem(site: Site) -> str | None:
                 f"Site {name} has the page {page['path']} at {page['upstream']!r}; write unix:/run/…/page.sock, "
                 "or host:port on this host."
             )
+        for origin in page.get("embed") or []:
+            if not ORIGIN.match(str(origin)):
+                return (
+                    f"Site {name} lets {origin!r} show {page['path']} in a frame; write https://host, without a path."
+                )
     if site["pages"] and not site["readers"]:
         return f"Site {name} has pages that nobody may read; list readers, since evidence is shown to nobody unknown."
     return None

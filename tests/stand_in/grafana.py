@@ -53,6 +53,7 @@ class Store:
     def __init__(self, user: str = "admin", password: str = "admin") -> None:  # noqa: S107  # nosec B107
         self.lock = threading.RLock()
         self.user, self.password, self.prefix = user, password, ""
+        self.proxy_header = ""  # [auth.proxy]: whom it names is let in, as a Viewer
         self.datasources: dict[str, dict[str, Any]] = {uid: {"uid": uid, "name": uid} for uid in ("loki", "vault")}
         self.forget()
 
@@ -173,12 +174,14 @@ class Handler(BaseHTTPRequestHandler):
         path = path.removeprefix(self.store.prefix)
         if path == "/api/health":
             return 200, {"database": "ok", "version": "13.2.1", "commit": "stand-in"}
-        self.login()
+        login = self.login()
+        if path == "/api/user":
+            return 200, {"login": login}
         try:
             body = json.loads(raw) if raw else None
         except ValueError:
             raise Refusal(400, "bad request data") from None
-        if self.command != "GET" and self.store.settings.get("viewer"):
+        if self.command != "GET" and (self.store.settings.get("viewer") or login != self.store.user):
             raise Refusal(403, "You'll need additional permissions to perform this action. Permissions needed: write")
         if path == "/apis":
             return 200, self.groups()
@@ -191,11 +194,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.resource(group.capitalize(), version, uid, query, body)
         return self.legacy(path, body)
 
-    def login(self) -> None:
+    def login(self) -> str:
+        """Name of who asks."""
+        if self.store.proxy_header and (named := self.headers.get(self.store.proxy_header)):
+            return named
         kind, _, given = self.headers.get("Authorization", "").partition(" ")
         right = base64.b64encode(f"{self.store.user}:{self.store.password}".encode()).decode()
         if (kind, given) not in (("Basic", right), ("Bearer", TOKEN)):
             raise Refusal(401, "Invalid username or password", messageId="password-auth.failed", statusCode=401)
+        return self.store.user
 
     def groups(self) -> dict[str, Any]:
         if not self.store.settings["apis"]:
@@ -248,6 +255,10 @@ class Handler(BaseHTTPRequestHandler):
             if found[1] not in store.datasources:
                 raise Refusal(404, "Data source not found", messageId="datasources.notFound")
             return 200, store.datasources[found[1]]
+        if found := re.fullmatch(r"/api/plugins/([^/]+)/settings", path):
+            if found[1] not in {source.get("type") for source in store.datasources.values()}:
+                raise Refusal(404, "Plugin not found, no installed plugin with that id")
+            return 200, {"id": found[1], "type": "datasource", "enabled": True}
         if path == "/api/datasources":
             return 200, list(store.datasources.values())
         raise Refusal(404, "Not found")
@@ -393,6 +404,8 @@ def configured(path: str) -> tuple[str, int, Store]:
     store = Store(value("security", "admin_user"), value("security", "admin_password"))
     if config.getboolean("server", "serve_from_sub_path", fallback=False):
         store.prefix = urlsplit(value("server", "root_url")).path.rstrip("/")
+    if config.getboolean("auth.proxy", "enabled", fallback=False):
+        store.proxy_header = value("auth.proxy", "header_name")
     store.datasources = {}
     for file in sorted((Path(value("paths", "provisioning")) / "datasources").glob("*.yaml")):
         for source in yaml.safe_load(file.read_text(encoding="utf-8"))["datasources"]:

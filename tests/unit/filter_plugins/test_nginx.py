@@ -138,6 +138,10 @@ def test_sites_that_work(sites):
         ([APP | {"browser": {"upstream": "watch:3444", "replay": 1.5}}], "has a `sample` or `replay` outside 0 to 1"),
         ([GATE | {"push_clients": [], "readers": []}], "lets nobody in"),
         ([PAGES | {"pages": []}], "lacks pages"),
+        (
+            [PAGES | {"pages": [PAGE | {"embed": ["http://x"]}]}],
+            "lets 'http://x' show /logs/incident/ in a frame",
+        ),
         ([PAGES | {"readers": []}], "has pages that nobody may read; list readers"),
         ([PAGES | {"readers": ["other"]}], "Reader other of site logs has no password"),
         ([PAGES | {"tls": False}], "would speak plain HTTP to other hosts"),
