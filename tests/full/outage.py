@@ -105,7 +105,8 @@ def outage(host: str, label: str, shipper: str, factor: float) -> Result:
     seconds, since, mark = down + 9, time.time() - 1, f"outage-{int(time.time())}"
     written: list[int] = []
     writer = threading.Thread(target=lambda: written.append(int(on(host, "python3", "-c", WRITER, mark, str(seconds)))))
-    patience = down + 12  # after which the canary calls an entry missing
+    # After which the canary calls an entry missing: Loki has to start, and the shipper's next attempt to come.
+    patience = down + 12 + 60 / factor
     start_canary(host, label, patience)
     try:
         writer.start()

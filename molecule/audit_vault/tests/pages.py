@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 PAGES = Path(__file__).resolve().parents[3] / "docs/runbooks"
@@ -25,11 +26,13 @@ def commands(page: str) -> dict[str, str]:
     return found
 
 
-def run(host, page: str, part: str) -> str:
-    """Run the page's command with that part, as root, and see that it prints what the page says."""
+def run(host, page: str, part: str, seconds: float = 0) -> str:
+    """Run the page's command with that part, as root, until it prints what the page says, or that time is over."""
     (command,) = (each for each in commands(page) if part in each)
     expected = commands(page)[command]
-    said = host.run(command)
+    end = time.monotonic() + seconds
+    while (said := host.run(command)).stdout.strip() != expected and time.monotonic() < end:
+        time.sleep(0.2)
     done.add((page, command))
     output = said.stdout.strip()
     if expected == "nothing":

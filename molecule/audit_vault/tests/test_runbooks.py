@@ -71,7 +71,7 @@ def test_a_major_upgrade_lets_go_first_and_is_followed_afterwards(host):
     """The upgrade itself is what test_epochs.py does with a dump; here is what is around it."""
     before = epoch(host)
     settle(host)
-    pages.run(host, "major-upgrade", "<= confirmed_flush_lsn")
+    pages.run(host, "major-upgrade", "<= confirmed_flush_lsn", seconds=20)  # the heartbeat writes WAL, too
     pages.run(host, "major-upgrade", "systemctl stop")
     pages.run(host, "major-upgrade", "DISABLE")
     until(lambda: production(host, FREE) == "t")
