@@ -219,6 +219,7 @@ def test_rows_that_the_vault_never_had_need_a_backup(captured, world, whodunit):
     assert (
         "recovery_target_time = '" in told and "shop.kept" not in told.partition("NEEDS BACKUP")[2].partition("\n")[0]
     )
+    assert "sudo -u postgres tovplay-backup side production --time '2" in told
     assert (world.rows("shop.kept"), world.rows("shop.loose")) == (["(1)"], [])
 
 

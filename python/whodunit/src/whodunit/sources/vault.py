@@ -234,7 +234,11 @@ class Vault:
         begin = min(each.at or each.commit_at for each in transactions)
         row = self._one("SELECT lsn::text, at FROM audit.heartbeat WHERE at < %s ORDER BY at DESC LIMIT 1", (begin,))
         lsn = f", or recovery_target_lsn = '{row[0]}', where it stood at {utc(row[1])}" if row else ""
-        return f"to recovery_target_time = '{utc(begin)}' with recovery_target_inclusive = off{lsn}"
+        command = f"sudo -u postgres tovplay-backup side production --time '{utc(begin)}'"
+        return (
+            f"to recovery_target_time = '{utc(begin)}' with recovery_target_inclusive = off{lsn};"
+            f" where the repository is: {command}"
+        )
 
     def wrote_from(self, one: Transaction, before: datetime) -> datetime | None:
         """When that role first wrote from that address, if it did so before."""
