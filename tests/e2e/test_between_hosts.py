@@ -92,6 +92,7 @@ def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
         "platform_trace_gateway_port",
         "platform_trace_port",
         "platform_host_gateway_port",
+        "platform_ingest_port",
     ):
         text = text.replace("'{{ " + key + " }}'", str(network[key]))
     rows = [row for row in yaml.safe_load(text) if groups & set(row["groups"])]

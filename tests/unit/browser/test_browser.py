@@ -1,4 +1,4 @@
-"""The scripts for browsers: their types, own tests, sizes. In a real browser: molecule/ingest."""
+"""The scripts for browsers: their types, own tests, sizes. In a real browser: molecule/ingest, tests/e2e."""
 
 from __future__ import annotations
 
