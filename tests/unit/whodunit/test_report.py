@@ -150,6 +150,42 @@ def test_jaegers_spans_prove_the_trace():
     assert answers(found)["trace"] == (TRACE, "proven")
 
 
+BROWSER = "b" * 32
+
+
+def linked(*claims) -> Material:
+    found = material(
+        transaction(ctx=audit_context.sign({**CLAIMS, **dict(claims)}, KEY)),
+        request_lines=[line("nginx", correlation_id=CID, browser_session_id=BROWSER)],
+    )
+    found.trace_url, found.replay_url = "https://watch:3445/api/traces/", "https://watch:3444/replay/"
+    return found
+
+
+def test_the_trace_and_the_recorded_session_are_one_click_away():
+    report = build(linked(("bsid", BROWSER)))
+    told = {each.name: each for each in report.answers}
+    assert (told["browser session"].value, str(told["browser session"].grade)) == (BROWSER, "proven")
+    links = {f"https://watch:3445/api/traces/{TRACE}", f"https://watch:3444/replay/{BROWSER}/"}
+    assert {each.link for each in report.answers if each.link} == links
+    for face in (as_text.render(report), as_html.render(report), as_json.render(report)):
+        assert not [each for each in links if each not in face]
+    assert as_html.render(report).count('<a href="https://') == 2
+    jsonschema.validate(as_json.document(report), SCHEMA)
+
+
+def test_a_link_leads_nowhere_else():
+    told = {each.name: each for each in build(linked(("bsid", "../../x?y#z"))).answers}
+    assert told["browser session"].link == "https://watch:3444/replay/..%2F..%2Fx%3Fy%23z/"
+
+
+def test_without_a_browser_nothing_is_said_of_one():
+    assert "browser session" not in answers(linked())
+    forged = linked(("bsid", BROWSER))
+    forged.contexts = {10: judge(transaction(ctx=audit_context.sign({**CLAIMS, "bsid": BROWSER}, b"another")), [KEY])}
+    assert not [each for each in build(forged).answers if each.link]
+
+
 def test_without_loki_everything_is_single_source_and_nothing_fails():
     told = answers(material())
     assert told["person"] == ("user 42", "single source")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from tovplay_telemetry.audit_context import trace_id
 
@@ -185,7 +186,24 @@ def why(material: Material, first: Transaction, lines: Sequence[Line], records: 
             ]
         ),
         note=" > ".join(f"{span.service}: {span.operation}" for span in spans[:10]),
+        link=_link(material.trace_url, trace),
     )
+    session = context.trusted("bsid")
+    if session:
+        yield answer(
+            "WHY",
+            "browser session",
+            _distinct(
+                [
+                    Witness("application", "signed context", session),
+                    *(
+                        Witness(f"{line.job} log", line.job, line.get("browser_session_id"), records.add(line))
+                        for line in requests
+                    ),
+                ]
+            ),
+            link=_link(material.replay_url, session, "/"),
+        )
     statements = [
         line for line in lines if line.get("statement") and line.get("audit_class") in ("WRITE", "DDL", "FUNCTION")
     ]
@@ -282,6 +300,11 @@ def rows_changed(material: Material) -> list[dict[str, Any]]:
         {"table": table, "op": op, "operation": OPERATIONS.get(op, op), "rows": rows}
         for (table, op), rows in sorted(total.items(), key=lambda each: (each[0][1] not in LOST, -each[1], each[0]))
     ]
+
+
+def _link(place: str, name: str | None, end: str = "") -> str:
+    """The address of a signed id; none where no such place is named."""
+    return f"{place}{quote(name, safe='')}{end}" if place and name else ""
 
 
 def _distinct(witnesses: Iterable[Witness | None]) -> list[Witness]:

@@ -26,6 +26,8 @@ class Config:
     loki_password_file: Path | None = None
     loki_ca: str = ""
     jaeger_url: str = ""
+    trace_url: str = ""  # where people see traces and recorded sessions: an id is appended
+    replay_url: str = ""
     timeout_seconds: float = 30.0
     page_people: Mapping[str, str] = field(default_factory=dict)  # login at the web server -> read | investigate
 

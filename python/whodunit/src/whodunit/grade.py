@@ -23,7 +23,13 @@ def grade(witnesses: Iterable[Witness], same: Same = str.__eq__) -> Grade:
 
 
 def answer(
-    question: str, name: str, witnesses: Iterable[Witness | None], *, same: Same = str.__eq__, note: str = ""
+    question: str,
+    name: str,
+    witnesses: Iterable[Witness | None],
+    *,
+    same: Same = str.__eq__,
+    note: str = "",
+    link: str = "",
 ) -> Answer:
     """The first witness's value, graded by all of them."""
     heard = tuple(witness for witness in witnesses if witness is not None and witness.value not in ("", UNKNOWN))
@@ -31,7 +37,7 @@ def answer(
     value = heard[0].value if heard else UNKNOWN
     if graded is Grade.CONTRADICTED:
         value = " / ".join(dict.fromkeys(witness.value for witness in heard))
-    return Answer(question, name, value, graded, heard, note)
+    return Answer(question, name, value, graded, heard, note, link)
 
 
 def within(seconds: float) -> Same:

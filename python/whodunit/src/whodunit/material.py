@@ -55,6 +55,8 @@ class Material:
     transactions: list[Transaction]
     contexts: dict[int, Context]
     pooled_roles: Sequence[str]
+    trace_url: str = ""
+    replay_url: str = ""
     changes: list[Change] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     plan: list[Net] = field(default_factory=list)
@@ -133,7 +135,8 @@ def gather(
     vault: Vault, loki: Callable[[], Loki], group: list[Transaction], keys: Sequence[bytes], config: Config
 ) -> Material:
     """Ask every source about that span of time; whoever does not answer is named."""
-    material = Material(group, {each.tx: judge(each, keys) for each in group}, config.pooled_roles)
+    contexts = {each.tx: judge(each, keys) for each in group}
+    material = Material(group, contexts, config.pooled_roles, config.trace_url, config.replay_url)
     txs = [each.tx for each in group]
     begin = min(each.at or each.commit_at for each in group)
     end = max(each.commit_at for each in group)

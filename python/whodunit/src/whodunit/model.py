@@ -198,6 +198,7 @@ class Answer:
     grade: Grade
     witnesses: tuple[Witness, ...] = ()
     note: str = ""
+    link: str = ""  # where a browser shows what the value names
 
 
 @dataclass(frozen=True, slots=True)

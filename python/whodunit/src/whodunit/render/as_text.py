@@ -86,6 +86,8 @@ def _answers(report: Report) -> Table:
         value = Text(short(each.value, 400))
         if each.note:
             value.append(f"\n{short(each.note, 300)}", style="dim")
+        if each.link:
+            value.append(f"\n{clean(each.link)}", style="dim")
         told = "  ".join(dict.fromkeys(f"{w.source}{_ref(w.evidence)}" for w in each.witnesses[:4]))
         if told:
             value.append(f"\n{clean(told)}", style="dim")
