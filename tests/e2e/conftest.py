@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import testinfra
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+CA = str(ROOT / "inventory/demo/pki/ca.crt")
 LOGS = Path(os.environ.get("TOVPLAY_CACHE", Path.home() / ".cache/tovplay")) / "log"
 
 
@@ -63,6 +65,15 @@ class Demo:
     watch: testinfra.host.Host
     secrets: dict[str, str] = dataclasses.field(repr=False)  # pytest prints its fixtures
 
+    @property
+    def player_password(self) -> str:
+        """Every made-up player's; group_vars/all/sample_app.yml derives it the same way."""
+        return hashlib.sha256(f"players of {self.secrets['vault_sample_app_secret_key']}".encode()).hexdigest()[:24]
+
+    def vault(self, query: str) -> str:
+        """What the vault's PostgreSQL answers, a row a line."""
+        return self.watch.check_output("cd / && runuser -u postgres -- psql -p 5433 -d vault -XAtc %s", query)
+
     def address(self, host: str) -> str:
         template = '{{(index .NetworkSettings.Networks "tovplay-demo").IPAddress}}'
         return subprocess.check_output(["docker", "inspect", "--format", template, host], text=True).strip()
@@ -79,7 +90,7 @@ class Demo:
                 "limit": str(limit),
             },
             auth=("loki-reader", self.secrets["vault_loki_reader_password"]),
-            verify=str(ROOT / "inventory/demo/pki/ca.crt"),
+            verify=CA,
             timeout=30,
         )
         answer.raise_for_status()
@@ -98,3 +109,53 @@ def demo() -> Demo:
     secrets = yaml.safe_load((ROOT / "inventory/demo/group_vars/all/secrets.yml").read_text(encoding="utf-8"))
     prod, watch = (testinfra.get_host(f"docker://{name}") for name in ("tovplay-prod", "tovplay-watch"))
     return Demo(first, prod, watch, secrets)
+
+
+@pytest.fixture(scope="session")
+def log_in(demo):
+    """`log_in(email)`: a session of that player, at the application's address; a path is enough to ask."""
+
+    class Player(requests.Session):
+        base = f"https://{demo.address('tovplay-prod')}"
+
+        def request(self, method, url, **options):
+            return super().request(method, self.base + url, **{"timeout": 30, "verify": CA, **options})
+
+    def run(email: str) -> Player:
+        player = Player()
+        answer = player.post("/api/login", json={"email": email, "password": demo.player_password})
+        answer.raise_for_status()
+        player.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        return player
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def administrator(log_in):
+    return log_in("admin@example.com")
+
+
+@pytest.fixture(scope="session")
+def jaeger(demo):
+    """`jaeger(trace)`: spans of the trace through the gateway, as a reader; none is an empty list."""
+
+    def ask(trace: str) -> list[dict]:
+        answer = requests.get(
+            f"https://{demo.address('tovplay-watch')}:3445/api/traces/{trace}",
+            auth=("jaeger-reader", demo.secrets["vault_jaeger_reader_password"]),
+            verify=CA,
+            timeout=30,
+        )
+        return answer.json()["data"][0]["spans"] if answer.status_code == 200 else []
+
+    return ask
+
+
+def until(ask, seconds: float = 20):
+    """The first answer that is not empty."""
+    deadline = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.2)
+    return found

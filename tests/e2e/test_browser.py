@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import subprocess
 import time
@@ -40,12 +39,11 @@ def chromium(demo):
 @pytest.fixture(scope="module")
 def deleted(demo, chromium: Browser) -> Deleted:
     """Log in as the administrator, look for the player, say why, click Delete, go away."""
-    password = hashlib.sha256(f"players of {demo.secrets['vault_sample_app_secret_key']}".encode()).hexdigest()[:24]
     context = chromium.new_context(ignore_https_errors=True, viewport={"width": 1100, "height": 760})
     page = context.new_page()
     page.goto(PROD + "/")
     page.fill("#login [name=email]", "admin@example.com")
-    page.fill("#login [name=password]", password)
+    page.fill("#login [name=password]", demo.player_password)
     page.click("#login [type=submit]")
     expect(page.locator("#result")).to_contain_text("200")
     page.goto(f"{PROD}/players?offset={VICTIM - 5}&limit=10")

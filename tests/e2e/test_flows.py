@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import json
 import secrets as dice
 import subprocess
@@ -14,9 +13,8 @@ import requests
 
 import queries
 
-from .conftest import ROOT
+from .conftest import CA, ROOT
 
-CA = str(ROOT / "inventory/demo/pki/ca.crt")
 LIMIT_SECONDS = 5
 
 
@@ -26,8 +24,7 @@ def app(demo):
 
     class Browser(requests.Session):
         base = f"https://{demo.address('tovplay-prod')}"
-        # group_vars/all/sample_app.yml derives it the same way.
-        password = hashlib.sha256(f"players of {demo.secrets['vault_sample_app_secret_key']}".encode()).hexdigest()[:24]
+        password = demo.player_password
 
         def __call__(self, method, path, **options):
             return self.request(method, self.base + path, verify=CA, timeout=30, **options)
@@ -63,7 +60,7 @@ def test_one_known_request_is_found_from_every_source_within_five_seconds(demo, 
     assert answer.status_code == 201, answer.text
     flows = {
         "nginx": f'{{job="nginx"}} | correlation_id="{marker}"',
-        "application": f'{{job="flask-api"}} |= `"request_id": {answer.json()["id"]}` |= `game_request_created`',
+        "application": f'{{job="flask-api"}} |= `game_request_created` | correlation_id="{marker}"',
         "PgBouncer": '{job="pgbouncer"} |= `login attempt` | db_user="raz@tovtech.org"',
         "pgaudit": f'{{job="postgres-audit"}} | table_name="GameRequest" | action="INSERT" |= `{marker}`',
     }

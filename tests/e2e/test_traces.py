@@ -1,82 +1,27 @@
-"""From a row of the vault to its trace and to every log line, on the running demo; and what happens without Jaeger."""
+"""From a row of the vault to its trace and to every log line, on the running demo."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets as dice
-import time
 from urllib.parse import quote
 
 import pytest
-import requests
 
-from .conftest import ROOT
+from .conftest import until
 
 ROW_OF = """SELECT row_to_json(a) FROM vault.audit_log a
 WHERE table_name = 'User' AND action = 'DELETE' AND old_data ->> 'id' = '%d'"""
-CA = str(ROOT / "inventory/demo/pki/ca.crt")
-
-
-@pytest.fixture(scope="module")
-def administrator(demo):
-    """A session of the demo's administrator, at the application's address."""
-    session = requests.Session()
-    session.verify = CA
-    session.base = f"https://{demo.address('tovplay-prod')}"
-    password = hashlib.sha256(f"players of {demo.secrets['vault_sample_app_secret_key']}".encode()).hexdigest()[:24]
-    answer = session.post(
-        f"{session.base}/api/login", json={"email": "admin@example.com", "password": password}, timeout=30
-    )
-    answer.raise_for_status()
-    session.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-    return session
-
-
-@pytest.fixture(scope="module")
-def jaeger(demo):
-    """`jaeger(trace)`: spans of the trace through the gateway, as a reader; none is an empty list."""
-
-    def ask(trace: str) -> list[dict]:
-        answer = requests.get(
-            f"https://{demo.address('tovplay-watch')}:3445/api/traces/{trace}",
-            auth=("jaeger-reader", demo.secrets["vault_jaeger_reader_password"]),
-            verify=CA,
-            timeout=30,
-        )
-        return answer.json()["data"][0]["spans"] if answer.status_code == 200 else []
-
-    return ask
-
-
-def until(ask, seconds: float = 20):
-    """The first answer that is not empty."""
-    deadline = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < deadline, "nothing came"
-        time.sleep(0.2)
-    return found
-
-
-def vault(demo, text: str) -> str:
-    return demo.watch.check_output("cd / && runuser -u postgres -- psql -p 5433 -d vault -XAtc %s", text)
 
 
 @pytest.fixture(scope="module")
 def wiped(demo, administrator):
     """A user deleted through the API: what the vault's row alone says of it."""
-    players = administrator.get(f"{administrator.base}/api/users?limit=50&offset=150", timeout=30).json()
+    players = administrator.get("/api/users?limit=50&offset=150").json()
     victim = players[-1]["id"]
     reason = quote("closing the account")
-    gone = administrator.delete(f"{administrator.base}/api/delete-user/{victim}?reason={reason}", timeout=30)
+    gone = administrator.delete(f"/api/delete-user/{victim}?reason={reason}")
     assert gone.ok, gone.text
-    row = until(
-        lambda: vault(
-            demo,
-            ROW_OF % victim,
-        )
-    )
-    return json.loads(row)
+    return json.loads(until(lambda: demo.vault(ROW_OF % victim)))
 
 
 def test_the_row_names_who_did_it(wiped):
@@ -109,24 +54,3 @@ def test_one_command_says_all_of_it(demo, wiped):
     text = json.dumps(said)
     assert wiped["correlation_id"] in text
     assert "jaeger" in {source["name"] for source in said["sources"] if source["state"] == "answered"}, said["sources"]
-
-
-def test_without_jaeger_the_application_serves_and_the_spans_come_later(demo, administrator, jaeger):
-    trace = dice.token_hex(16)
-    demo.watch.check_output("docker stop --time 2 jaeger")
-    try:
-        started = time.monotonic()
-        answers = [
-            administrator.get(
-                f"{administrator.base}/api/games",
-                headers={"traceparent": f"00-{trace}-{trace[:16]}-01"},
-                timeout=30,
-            )
-            for _ in range(20)
-        ]
-        assert time.monotonic() - started < 10
-        assert {answer.status_code for answer in answers} == {200}
-        time.sleep(6)  # longer than an application holds spans before it sends them
-    finally:
-        demo.watch.check_output("docker start jaeger")
-    assert until(lambda: jaeger(trace), 60)
