@@ -19,6 +19,22 @@ ROOT = Path(__file__).resolve().parents[2]
 CA = str(ROOT / "inventory/demo/pki/ca.crt")
 LOGS = Path(os.environ.get("TOVPLAY_CACHE", Path.home() / ".cache/tovplay")) / "log"
 
+# More clients than max_client_conn, from the host itself; they end with the process.
+CROWD = """
+import socket, struct
+held = []
+for n in range(1100):
+    s = socket.create_connection(("127.0.0.1", 6432), timeout=5)
+    body = b"user\\0raz@tovtech.org\\0database\\0TovPlay\\0\\0"
+    s.sendall(struct.pack("!II", len(body) + 8, 196608) + body)
+    held.append(s)
+    if n > 990:
+        answer = s.recv(400)
+        if b"no more connections" in answer:
+            print(answer.decode(errors="replace"))
+            break
+"""
+
 
 @dataclasses.dataclass
 class Run:
@@ -77,6 +93,13 @@ class Demo:
     def address(self, host: str) -> str:
         template = '{{(index .NetworkSettings.Networks "tovplay-demo").IPAddress}}'
         return subprocess.check_output(["docker", "inspect", "--format", template, host], text=True).strip()
+
+    def caller(self) -> str:
+        """Address from which this machine's requests reach the hosts."""
+        template = "{{(index .IPAM.Config 0).Gateway}}"
+        return subprocess.check_output(
+            ["docker", "network", "inspect", "--format", template, "tovplay-demo"], text=True
+        ).strip()
 
     def loki(self, query: str, *, minutes: float = 60, limit: int = 1000) -> list[dict]:
         """Entries of a log query through the gateway: [{labels…, line}], newest first; instant vectors likewise."""
@@ -152,10 +175,30 @@ def jaeger(demo):
     return ask
 
 
-def until(ask, seconds: float = 20):
+def until(ask, seconds: float = 20, missing: str = "nothing came"):
     """The first answer that is not empty."""
     deadline = time.monotonic() + seconds
     while not (found := ask()):
-        assert time.monotonic() < deadline, "nothing came"
+        assert time.monotonic() < deadline, missing
         time.sleep(0.2)
     return found
+
+
+@pytest.fixture(scope="session")
+def app(demo):
+    """A browser at the demo's application: `app(method, path, **options)`; log in with `app.login(email)`."""
+
+    class Browser(requests.Session):
+        base = f"https://{demo.address('tovplay-prod')}"
+        password = demo.player_password
+
+        def __call__(self, method, path, **options):
+            return self.request(method, self.base + path, verify=CA, timeout=30, **options)
+
+        def login(self, email, password=None):
+            answer = self("POST", "/api/login", json={"email": email, "password": password or self.password})
+            if answer.ok:
+                self.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+            return answer
+
+    return Browser()

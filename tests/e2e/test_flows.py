@@ -13,29 +13,9 @@ import requests
 
 import queries
 
-from .conftest import CA, ROOT
+from .conftest import CA, CROWD, ROOT
 
 LIMIT_SECONDS = 5
-
-
-@pytest.fixture(scope="session")
-def app(demo):
-    """A browser at the demo's application: `app(method, path, **options)`; log in with `app.login(email)`."""
-
-    class Browser(requests.Session):
-        base = f"https://{demo.address('tovplay-prod')}"
-        password = demo.player_password
-
-        def __call__(self, method, path, **options):
-            return self.request(method, self.base + path, verify=CA, timeout=30, **options)
-
-        def login(self, email, password=None):
-            answer = self("POST", "/api/login", json={"email": email, "password": password or self.password})
-            if answer.ok:
-                self.headers["Authorization"] = f"Bearer {answer.json()['token']}"
-            return answer
-
-    return Browser()
 
 
 def seconds_until(demo, query: str, since: float) -> float:
@@ -133,23 +113,6 @@ def test_forensic_question_answers_on_the_demo(demo, events, number):
         time.sleep(0 if answer.strip() else 2)
     print(answer)
     assert answer.strip(), f"no answer to: {done.stderr}"
-
-
-# More clients than max_client_conn, from the host itself; they end with the process.
-CROWD = """
-import socket, struct
-held = []
-for n in range(1100):
-    s = socket.create_connection(("127.0.0.1", 6432), timeout=5)
-    body = b"user\\0raz@tovtech.org\\0database\\0TovPlay\\0\\0"
-    s.sendall(struct.pack("!II", len(body) + 8, 196608) + body)
-    held.append(s)
-    if n > 990:
-        answer = s.recv(400)
-        if b"no more connections" in answer:
-            print(answer.decode(errors="replace"))
-            break
-"""
 
 
 def test_no_secret_of_the_demo_is_in_any_log(demo):
