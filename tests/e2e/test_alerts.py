@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from .channel import Channel, text_of
-from .conftest import CA, CROWD, until
+from .conftest import CA, CROWD, site, until
 
 QUIET_SECONDS = 60
 WIPE_SECONDS = 5
@@ -102,7 +102,9 @@ def provoked(demo, app, channel):
         demo.prod.check_output("docker start tovplay-backend")
     done["victim"] = victim
     yield done
-    sql(demo, "DROP TABLE wiped")  # a table that no role knows would be a change of the next converge
+    # A table that no role knows would be a change of the next converge; so would its entry in the audit.
+    sql(demo, "DROP TABLE wiped")
+    assert site("--tags", "audit_capture", name="after-alerts").code == 0
 
 
 @pytest.mark.parametrize("alert", SAID)
