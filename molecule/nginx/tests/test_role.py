@@ -151,7 +151,7 @@ def test_check_mode_with_a_change_changes_nothing_and_shows_no_secret(host, conv
 REFUSALS = {
     "what has the wrong shape": (
         {"nginx_sites": [APP | {"type": "ftp"}, {"name": "b", "type": "app"}, APP | {"tls": False}]},
-        "tovplay-nginx: Site tovplay has the unknown type ftp; use one of app, ingest, jaeger_gateway, "
+        "tovplay-nginx: Site tovplay has the unknown type ftp; use one of app, host_gateway, ingest, jaeger_gateway, "
         "loki_gateway, pages. "
         "Site b lacks upstream; name what stands behind it, like 127.0.0.1:8000. "
         "Site tovplay would speak plain HTTP to other hosts; set tls: true, or address: 127.0.0.1.",
