@@ -89,6 +89,20 @@ def test_a_transaction_without_context_is_reported_and_undone(games, loki, whodu
     assert len(games.rows("public.game")) == 50
 
 
+def test_what_the_heartbeat_found_changed_is_told_with_the_incident(games, loki, whodunit):
+    """It is a transaction of its own, some seconds later."""
+    wipe = games.commit("DELETE FROM public.game")
+    for later in ("3 s", "2 min"):
+        found = (
+            f"clock_timestamp() + interval '{later}', 'fingerprint_changed', 'warning', '{{\"parts\": [\"{later}\"]}}'"
+        )
+        games.commit("SELECT 1", replay=[f"INSERT INTO audit.finding (at, kind, severity, detail) VALUES ({found})"])
+    report = json.loads(whodunit("trace", wipe, "--json"))
+    assert [each["text"] for each in report["findings"] if each["kind"] == "fingerprint_changed"] == [
+        '{"parts": ["3 s"]}'
+    ]
+
+
 def test_loki_away_degrades_the_grades_only(games, whodunit):
     games.commit("DELETE FROM public.game", db_user="dana")
     report = json.loads(whodunit("last", "--json"))

@@ -323,11 +323,12 @@ class Vault:
             return cursor.fetchall()
 
     def findings(self, txs: Sequence[int], since: datetime, until: datetime) -> list[Finding]:
-        """Those of the transactions, and the vault's own about that time."""
+        """Those of the transactions, and about that time the vault's own and what the heartbeat found changed."""
         with self.connection.cursor(row_factory=class_row(Finding)) as cursor:
             cursor.execute(
                 "SELECT at, kind, severity, coalesce(detail::text, '') AS text, tx FROM vault.finding"
-                " WHERE tx = ANY(%s) OR (tx IS NULL AND at BETWEEN %s AND %s) ORDER BY at, kind, text",
+                " WHERE tx = ANY(%s) OR ((tx IS NULL OR kind = 'fingerprint_changed') AND at BETWEEN %s AND %s)"
+                " ORDER BY at, kind, text",
                 (list(txs), since, until),
             )
             return cursor.fetchall()
