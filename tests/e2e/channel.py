@@ -11,6 +11,13 @@ import requests
 from .conftest import until
 
 WEBHOOKS, SECOND = "/api/webhooks/", "/second"
+ALERTMANAGER = "http://127.0.0.1:9093/api/v2/alerts?active=true"
+
+
+def firing(demo) -> list[str]:
+    """Names of what fires now, watchdogs aside."""
+    active = json.loads(demo.watch.check_output(f"curl --silent --fail '{ALERTMANAGER}'"))
+    return sorted(one["labels"]["alertname"] for one in active if one["labels"]["severity"] != "none")
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -202,3 +202,11 @@ def app(demo):
             return answer
 
     return Browser()
+
+
+@pytest.fixture(scope="session")
+def channel(demo):
+    """The stand-in for Discord that the demo's messages go to."""
+    from .channel import Channel
+
+    return Channel(demo.address("tovplay-discord"))
