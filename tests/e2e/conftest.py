@@ -207,6 +207,6 @@ def app(demo):
 @pytest.fixture(scope="session")
 def channel(demo):
     """The stand-in for Discord that the demo's messages go to."""
-    from .channel import Channel
+    from .channel import Channel  # which itself needs what is here
 
     return Channel(demo.address("tovplay-discord"))

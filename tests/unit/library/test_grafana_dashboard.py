@@ -298,6 +298,7 @@ def test_the_stand_in_refuses_what_grafana_refuses():
 @pytest.mark.parametrize("api", ["legacy", "resources"])
 def test_a_real_grafana(run, api):
     """GRAFANA_URL, GRAFANA_USER and GRAFANA_PASSWORD name one whose folder `tovplay-test` may be written."""
+    # Every other test here asks the stand-in, which runs everywhere.
     if not (url := os.environ.get("GRAFANA_URL")):
         pytest.skip("GRAFANA_URL names no Grafana, and none can be had from package registries")
     target = type("Target", (), {"url": url})

@@ -259,6 +259,7 @@ def pooler(cluster: Cluster) -> Iterator[str]:
     """A DSN through PgBouncer: transaction pooling on a single server connection, so that any leak shows."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
     if program is None:
+        # Nor a pooler: the demo has one between the application and its database (tests/e2e/test_telemetry.py).
         pytest.skip("no PgBouncer is installed here: apt-get install pgbouncer")
     owner = _owner()
     (cluster.folder / "users").write_text('"postgres" ""\n')
