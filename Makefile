@@ -63,6 +63,10 @@ bench: bootstrap  ## benchmarks: make bench BENCH=pgbouncer
 health: bootstrap  ## is the platform itself well: one line a check; ARGS=--json or --commands
 	@tools/health $(ARGS)
 
+.PHONY: checklist
+checklist: bootstrap  ## the steps towards production, done or not: ARGS='--long --json -i inventory/mine'
+	@tools/checklist $(ARGS)
+
 .PHONY: query
 query: bootstrap  ## forensic questions: make query, or tools/query 1 user_id=123
 	@tools/query

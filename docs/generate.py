@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what can be generated of the documentation: docs/ports.md, docs/inputs.md and docs/benchmarks-audit.md.
+"""Write what can be generated of the documentation: docs/ports.md, inputs.md, checklist.md and benchmarks-audit.md.
 
 docs/generate.py            writes
 docs/generate.py --check    says what is out of date, and writes nothing
@@ -41,6 +41,7 @@ def documents(root: Path) -> Iterator[tuple[Path, str]]:
         role: (_yaml(path)["argument_specs"]["main"], defaults_of(path.parent.parent)) for role, path in specs.items()
     }
     yield root / "docs" / "inputs.md", all_inputs(roles)
+    yield root / "docs" / "checklist.md", checklist(_yaml(root / "playbooks" / "checklist" / "steps.yml"))
     published = json.loads((root / "bench" / "audit" / "published.json").read_text("utf-8"))
     yield root / "docs" / "benchmarks-audit.md", figures.document(published)
 
@@ -63,6 +64,34 @@ def ports(network: Mapping[str, Any]) -> str:
         f"`{network['platform_bridge_address']}` the bridge of its own containers.\n"
         "The preflight refuses two daemons on one port; the end-to-end test compares this list with what the demo's\n"
         f"hosts really listen on.\n\n{table}"
+    )
+
+
+def checklist(listed: Mapping[str, Any]) -> str:
+    """The steps towards production, one table, and the guide's next steps."""
+    rows = [
+        (one["step"], one["title"], _code_of(one["run"]), one["changes"], one["downtime"], one["back"])
+        for one in listed["checklist_steps"]
+    ]
+    following = [
+        (number, one["title"], ", ".join(map(str, one["steps"])) or "not part of this version")
+        for number, one in enumerate(listed["checklist_next_steps"], 1)
+    ]
+    return (
+        "<!-- Written by docs/generate.py from playbooks/checklist/steps.yml. -->\n"
+        "# Checklist\n\n"
+        "The guide's deployment checklist in its order. `make checklist` asks the running system which steps are done\n"
+        "(`ARGS=--long`: with this table's texts, `--json`: for programs); [production.md](production.md) is the\n"
+        f"story around it.\n\n{_table(('step', 'the guide', 'run', 'changes', 'downtime', 'way back'), rows)}\n"
+        f"## Next steps\n\n{_table(('', 'the guide', 'steps above'), following)}"
+    )
+
+
+def _code_of(run: str) -> str:
+    """Tags as the command that takes them, with what must be set in brackets; sentences stay as they are."""
+    tags, _, needs = run.partition(" (")
+    return (
+        f"`ansible-playbook site.yml {tags}`" + (f", needs `{needs[:-1]}`" if needs else "") if run[0] == "-" else run
     )
 
 
