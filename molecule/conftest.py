@@ -13,6 +13,18 @@ import pytest
 Converge = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: many converges for a rare thing; run where TOVPLAY_FULL is set")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `long` are skipped, with that reason, unless TOVPLAY_FULL is set."""
+    if not os.environ.get("TOVPLAY_FULL"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: make test-full PART=long_tests"))
+
+
 @pytest.fixture(scope="session")
 def converge() -> Converge:
     """`converge(check=False, playbook="converge.yml", **variables)`: variables override the scenario's."""

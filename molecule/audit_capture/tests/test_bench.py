@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 testinfra_hosts = ["docker://tovplay-audit-capture"]
 
 BENCH = Path(__file__).resolve().parents[3] / "bench/audit/run"
@@ -20,6 +22,7 @@ SHORT = {
 }
 
 
+@pytest.mark.long
 def test_the_audit_costs_about_what_was_published():
     done = subprocess.run(
         [str(BENCH)], env=os.environ | SHORT, capture_output=True, text=True, check=False, timeout=600

@@ -96,6 +96,7 @@ def test_only_the_application_may_frame_it(host):
     assert "content-security-policy: frame-ancestors 'self' https://app.tovplay.org" in headers
 
 
+@pytest.mark.long
 def test_an_edit_by_hand_is_kept_and_shown(host, converge):
     edit(host, "users", title="Mine")
     done = converge()

@@ -26,7 +26,7 @@ APP = {"user": "raz@tovtech.org", "password": SECRETS["vault_postgresql_app_pass
 MONITOR = {"user": "tovplay_monitor", "password": SECRETS["vault_postgresql_monitor_password"]}
 VERSIONS = {"bookworm": "1.18.0", "trixie": "1.24.1"}
 DEBIAN = {version: debian for debian, version in VERSIONS.items()}
-# Long tests meet the version that the scenario converged; `make test-full PART=pgbouncer_versions` runs them in each.
+# Long tests meet the version that the scenario converged; `make test-full PART=long_tests` runs them in each.
 ASKED_AT_LENGTH = list(VERSIONS) if os.environ.get("TOVPLAY_FULL") else ["bookworm"]
 in_each_version = pytest.mark.parametrize("version", ASKED_AT_LENGTH, indirect=True, scope="session")
 

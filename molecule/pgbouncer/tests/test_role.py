@@ -138,6 +138,7 @@ def test_check_mode_shows_names_and_no_secret(host, converge):
     assert host.file(LIVE).content == before
 
 
+@pytest.mark.long
 def test_what_a_dead_converge_left_the_next_one_finishes(host, converge):
     """Killed between file and reload, while the pooler was paused; and somebody has edited the userlist by hand."""
     succeed(converge())

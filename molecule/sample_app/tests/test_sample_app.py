@@ -194,6 +194,7 @@ def test_nothing_is_left_of_the_migration(host):
     assert "tovplay-migrate" not in host.check_output("docker ps --all --format '{{.Names}}'")
 
 
+@pytest.mark.long
 def test_without_the_pooler_the_converge_says_what_is_missing(host, converge):
     host.check_output("docker stop pgbouncer")
     done = converge(sample_app_traffic=False)
