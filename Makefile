@@ -30,9 +30,19 @@ down: bootstrap  ## take the demo away
 	@ansible-playbook playbooks/demo/down.yml
 
 .PHONY: check
-check: bootstrap  ## lint and unit tests, under two minutes
+check: lint unit  ## lint and unit tests, under two minutes
+
+.PHONY: lint
+lint: bootstrap  ## every linter over the whole tree
 	@tools/lint
+
+.PHONY: unit
+unit: bootstrap  ## unit tests
 	@pytest tests/unit
+
+.PHONY: scenarios
+scenarios:  ## what hosted CI runs, a job each, as JSON: lint, unit tests and each scenario
+	@python3 -c 'import json, pathlib; print(json.dumps(["lint", "unit"] + sorted("molecule ROLE=" + path.parent.name for path in pathlib.Path("molecule").glob("*/molecule.yml"))))'
 
 .PHONY: test
 test: bootstrap  ## all that CI runs

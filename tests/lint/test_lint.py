@@ -30,6 +30,7 @@ def shell_scripts() -> list[str]:
 
 
 TYPED = ("module_utils/*.py", "python/*.py")
+WORKFLOW = ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"]
 LINTERS = {
     "yamllint": lambda: ["yamllint", "--strict", *tracked("*.yml", "*.yaml", ".yamllint", ".ansible-lint")],
     "ruff": lambda: ["ruff", "check", "--no-cache", "."],
@@ -38,6 +39,8 @@ LINTERS = {
     "bandit": lambda: ["bandit", "--quiet", "--severity-level", "low", *tracked("library/*.py", *TYPED)],
     "mypy": lambda: ["mypy", "--cache-dir=/dev/null", *tracked("filter_plugins/*.py", *TYPED)],
     "ansible-lint": lambda: ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor"],
+    "workflow": lambda: [*WORKFLOW, *tracked(".github/workflows/*")],
+    "pre-commit": lambda: ["pre-commit", "validate-config", ".pre-commit-config.yaml"],
 }
 
 # One defect a linter, in a file of its own: the linter must refuse it.
@@ -52,6 +55,8 @@ PLANTED = {
         "playbook.yml",
         "---\n- hosts: all\n  tasks:\n    - shell: echo hi\n",
     ),
+    "workflow": (WORKFLOW, "ci.yml", "on: push\njobs: {a: {runs_on: x, steps: []}}\n"),
+    "pre-commit": (["pre-commit", "validate-config"], "hooks.yaml", "repos:\n  - repo: local\n    hooks: [{id: a}]\n"),
 }
 
 

