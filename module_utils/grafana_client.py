@@ -194,10 +194,7 @@ class LegacyApi(Api):
         # overwrite would trample what somebody saves at this moment.
         body = {"dashboard": dashboard, "folderUid": folder, "overwrite": False, "message": message}
         answer = self.http.write("POST", "/api/dashboards/db", body)
-        # "name-exists" is for good, "version-mismatch" is somebody who was faster.
-        if answer.status in (409, 412) and not (answer.body or {}).get("status") == "name-exists":
-            raise Conflict(f"dashboard {spec['uid']}: {answer.message} ({answer.status})")
-        _expect(answer, {200}, f"dashboard {spec['uid']}")
+        _expect_written(answer, {200}, f"dashboard {spec['uid']}")
 
     def delete(self, uid: str) -> None:
         answer = self.http.write("DELETE", f"/api/dashboards/uid/{quote(uid, safe='')}")
@@ -212,9 +209,7 @@ class LegacyApi(Api):
 
     def make_folder(self, uid: str, title: str) -> None:
         answer = self.http.write("POST", "/api/folders", {"uid": uid, "title": title})
-        if answer.status in (409, 412):
-            raise Conflict(f"folder {uid}: {answer.message} ({answer.status})")
-        _expect(answer, {200}, f"folder {uid}")
+        _expect_written(answer, {200}, f"folder {uid}")
 
 
 class ResourceApi(Api):
@@ -273,9 +268,7 @@ class ResourceApi(Api):
     def _put(self, method: str, path: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> None:
         body = {"kind": kind, "apiVersion": self._kinds[kind], "metadata": metadata, "spec": spec}
         answer = self.http.write(method, path, body)
-        if answer.status in (409, 412):
-            raise Conflict(f"{kind.lower()} {metadata['name']}: {answer.message} ({answer.status})")
-        _expect(answer, {200, 201}, f"{kind.lower()} {metadata['name']}")
+        _expect_written(answer, {200, 201}, f"{kind.lower()} {metadata['name']}")
 
     def delete(self, uid: str) -> None:
         answer = self.http.write("DELETE", f"{self._dashboards}/{quote(uid, safe='')}")
@@ -310,6 +303,14 @@ def connect(login: Login, api: str = AUTO, sleep: Callable[[float], None] = time
             f"Grafana at {login.url} has no API {_DASHBOARDS} in v1; set api to legacy, or upgrade to 12"
         )
     return LegacyApi(connection)
+
+
+def _expect_written(answer: Answer, statuses: set[int], what: str) -> None:
+    """As _expect, and raise Conflict when somebody was faster; a title that another dashboard has is for good."""
+    named_alike = isinstance(answer.body, dict) and answer.body.get("status") == "name-exists"
+    if answer.status in (409, 412) and not named_alike:
+        raise Conflict(f"{what}: {answer.message} ({answer.status})")
+    _expect(answer, statuses, what)
 
 
 def _expect(answer: Answer, statuses: set[int], what: str) -> None:
