@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import stat
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from queries.dashboards.panels import LOKI, PROMETHEUS, curve, lines, logql, number, page, promql, rows, sql
 
-_AGE = "SELECT extract(epoch FROM now() - {when}) AS seconds FROM {table}"
+
+def _age(title: str, why: str, when: str, table: str) -> stat.Panel:
+    """Seconds since `when`, a column or aggregate of `table` in the vault."""
+    return number(title, why, sql(f"SELECT extract(epoch FROM now() - {when}) AS seconds FROM {table}"), unit="s")
 
 
 def platform_health() -> Dashboard:
@@ -22,21 +26,14 @@ def platform_health() -> Dashboard:
             )
         )
         .with_panel(
-            number(
+            _age(
                 "Heartbeat of production",
                 "Since the vault last heard of it; it comes every few seconds.",
-                sql(_AGE.format(when="max(received_at)", table="audit.heartbeat")),
-                unit="s",
+                "max(received_at)",
+                "audit.heartbeat",
             )
         )
-        .with_panel(
-            number(
-                "Last seal",
-                "Since the vault sealed what it has.",
-                sql(_AGE.format(when="max(at)", table="vault.seal")),
-                unit="s",
-            )
-        )
+        .with_panel(_age("Last seal", "Since the vault sealed what it has.", "max(at)", "vault.seal"))
         .with_panel(
             number(
                 "Lines that no format fits",
