@@ -43,7 +43,7 @@ def asked(kind: str, values: Mapping[str, str] | None = None, *, seconds: int = 
                 source = target.get("datasource") or panel["datasource"]
                 if source["uid"] == kind:
                     text = target.get("rawSql") or target.get("expr") or json.dumps(target)
-                    instant = target.get("queryType") == "instant"
+                    instant = target.get("queryType") == "instant" or target.get("instant", False)
                     yield Asked(name, panel["title"], kind, filled(text, given, seconds), instant)
         for mark in board["annotations"].get("list", []):
             if mark["datasource"]["uid"] == kind:

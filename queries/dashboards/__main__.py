@@ -8,7 +8,7 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from queries.dashboards import application, audit, database, incident, platform
+from queries.dashboards import alerts, application, audit, database, frontend, incident, platform, traces
 
 FILES = Path(__file__).parent / "json"
 # In the order in which people need them.
@@ -21,6 +21,9 @@ PAGES = (
     application.log_explorer,
     application.users_and_logins,
     application.application,
+    traces.traces,
+    frontend.frontend_and_replay,
+    alerts.alerts,
     platform.platform_health,
     platform.capacity,
 )

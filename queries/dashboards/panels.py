@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models.common import (
     TooltipDisplayMode,
 )
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataTransformerConfig, DynamicConfigValue
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 LOKI = DataSourceRef("loki", "loki")
 PROMETHEUS = DataSourceRef("prometheus", "prometheus")
@@ -84,6 +85,12 @@ def logql(
 
 def promql(expression: str, legend: str, ref: str = "A") -> prometheus.Dataquery:
     return prometheus.Dataquery().ref_id(ref).datasource(PROMETHEUS).expr(expression).legend_format(legend).range()
+
+
+def now(expression: str, ref: str = "A") -> prometheus.Dataquery:
+    """PromQL of this moment, a row a series."""
+    query = prometheus.Dataquery().ref_id(ref).datasource(PROMETHEUS).expr(expression)
+    return query.instant().format(PromQueryFormat.TABLE)
 
 
 def lines(title: str, why: str, expression: str, *, height: int = 10, span: int = 24) -> logs.Panel:
