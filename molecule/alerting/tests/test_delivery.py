@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from patience import wait_for
 from watch import (
     DISCORD,
     NOTIFIER,
@@ -19,7 +20,6 @@ from watch import (
     raise_alerts,
     run,
     text_of,
-    wait_for,
 )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from watch import LOKI, alert, forget, get, message_with, push, raise_alerts, wait_for
+from patience import wait_for
+from watch import LOKI, alert, forget, get, message_with, push, raise_alerts
 
 CASES = yaml.safe_load((Path(__file__).parent.parent / "files/lines.yml").read_text(encoding="utf-8"))
 

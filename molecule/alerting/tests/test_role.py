@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from watch import ALERTMANAGER, PROMETHEUS, get, run, wait_for
+from patience import wait_for
+from watch import ALERTMANAGER, PROMETHEUS, get, run
 
 DAEMONS = ["alertmanager", "node-exporter", "prometheus"]
 ADDRESSES = ["address-of-critical", "address-of-alerts"]

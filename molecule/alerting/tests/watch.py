@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable
 from typing import Any
 
 HOST = "tovplay-alerting"
@@ -83,16 +82,6 @@ def messages(path: str = "/api/webhooks/") -> list[dict[str, Any]]:
 
 def text_of(message: dict[str, Any]) -> str:
     return "\n".join(f"{e.get('title', '')}\n{e.get('description', '')}" for e in message["body"].get("embeds", []))
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 30, why: str = "") -> Any:
-    """The first true answer of `what`, asked until the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := what():
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {why or what}")
 
 
 def message_with(*words: str, path: str = "/api/webhooks/") -> list[dict[str, Any]]:

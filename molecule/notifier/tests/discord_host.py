@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 HOST = "tovplay-notifier"
@@ -65,13 +63,3 @@ def titles(channel: int = 2) -> list[str]:
 def figure(name: str) -> float:
     _, text = ask(("GET", f"{NOTIFIER}/metrics", None))
     return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60, why: str = "") -> Any:
-    """The first true answer of `what`, asked until the time is over."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := what():
-            return answer
-        time.sleep(0.3)
-    raise AssertionError(f"not within {seconds} s: {why or what}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from discord_host import DISCORD, NOTIFIER, ask, behave, figure, forget, get, run, send, titles, wait_for
+from discord_host import DISCORD, NOTIFIER, ask, behave, figure, forget, get, run, send, titles
+from patience import wait_for
 
 
 @pytest.fixture(autouse=True)
