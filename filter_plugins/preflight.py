@@ -70,6 +70,26 @@ def port_clashes(listeners: Sequence[Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
+def space_problems(wanted: Sequence[Mapping[str, Any]], free: Sequence[str]) -> list[str]:
+    """Sentences about file systems with less room than all `{path, mb, for}` on them need together.
+
+    `free` has a line for each of `wanted`: megabytes that are free, and where the file system is mounted.
+    """
+    needs: dict[str, list[Mapping[str, Any]]] = {}
+    room = {}
+    for need, line in zip(wanted, free, strict=True):
+        available, target = line.split(maxsplit=1)
+        room[target] = int(available)
+        needs.setdefault(target, []).append(need)
+    return [
+        f"{target} has {room[target]} MB free, and {sum(int(one['mb']) for one in those)} MB are needed "
+        f"({', '.join(str(one['mb']) + ' for ' + str(one['for']) for one in those)}); "
+        "make room, or lower platform_space."
+        for target, those in needs.items()
+        if room[target] < sum(int(one["mb"]) for one in those)
+    ]
+
+
 def for_groups(entries: Sequence[Mapping[str, Any]], group_names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Entries whose `groups` has one of the host's groups, or `all`, and whose `except` has none.
 
@@ -133,6 +153,7 @@ class FilterModule:
             "unknown_inputs": unknown_inputs,
             "useless_secrets": useless_secrets,
             "port_clashes": port_clashes,
+            "space_problems": space_problems,
             "for_groups": for_groups,
             "converge_owner": converge_owner,
             "converge_owner_gone": converge_owner_gone,

@@ -41,6 +41,11 @@ LOCK = "/run/tovplay/converge.lock"
             "Loki and the application both listen on port 3100; give one of them another port.",
             id="port-clash",
         ),
+        pytest.param(
+            {"trial_space": [{"path": "/var/lib/not/there/yet", "mb": 99999999, "for": "WAL"}]},
+            "99999999 MB are needed (99999999 for WAL); make room",
+            id="space",
+        ),
     ],
 )
 def test_refusals(refusal, variables, sentence):

@@ -51,6 +51,23 @@ def test_an_entry_leaves_out_hosts_of_other_groups():
     assert preflight.for_groups(entries, ["watch", "app"]) == []
 
 
+@pytest.mark.parametrize(
+    ("free", "sentences"),
+    [
+        pytest.param(["3000 /", "3000 /"], [], id="enough"),
+        pytest.param(
+            ["2999 /", "2999 /"], ["/ has 2999 MB free, and 3000 MB are needed (2000 for WAL, 1000 for logs)"], id="sum"
+        ),
+        pytest.param(
+            ["2000 /pg data", "999 /"], ["/ has 999 MB free, and 1000 MB are needed (1000 for logs)"], id="two"
+        ),
+    ],
+)
+def test_room_is_counted_by_file_system(free, sentences):
+    wanted = [{"path": "/pg data", "mb": 2000, "for": "WAL"}, {"path": "/var/log", "mb": 1000, "for": "logs"}]
+    assert [one.partition(";")[0] for one in preflight.space_problems(wanted, free)] == sentences
+
+
 def test_a_living_holder_is_respected_and_a_dead_one_is_not():
     owner = preflight.converge_owner("me")
     assert owner["controller"] == socket.gethostname()
