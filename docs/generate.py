@@ -52,7 +52,7 @@ def ports(network: Mapping[str, Any]) -> str:
     table = _table(
         ("port", "address", "part", "hosts", "who may reach it", "protection"),
         [
-            (one["port"], one["address"], one["name"], ", ".join(one["groups"]), one["reach"], one["protection"])
+            (one["port"], one["address"], one["name"], ", ".join(one["groups"]), one["reach"], _protection(one))
             for one in rows
         ],
     )
@@ -65,6 +65,10 @@ def ports(network: Mapping[str, Any]) -> str:
         "The preflight refuses two daemons on one port; the end-to-end test compares this list with what the demo's\n"
         f"hosts really listen on.\n\n{table}"
     )
+
+
+def _protection(one: Mapping[str, Any]) -> str:
+    return f"{one['protection']}; only where `{one['needs']}`" if "needs" in one else str(one["protection"])
 
 
 def checklist(listed: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ class Image:
     wheels: str | None = None
     npm: Path | None = None
     pure_wheels: bool = False
+    archive: dict[str, str] | None = None
     go_module: str | None = None
     go_binaries: list[str] = field(default_factory=list)
 

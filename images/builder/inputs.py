@@ -1,4 +1,4 @@
-"""What is laid into a build context besides its folder: a base system, compiled Go commands, Python wheels."""
+"""What is laid into a build context besides its folder: a base system, Go commands, wheels, an archive."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+import requests
 
 from . import go
 from .catalog import Catalog, Image
@@ -38,6 +40,9 @@ def lay(step: Step, catalog: Catalog, image: Image, cache: Path, context: Path) 
         (context / "bin").mkdir()
         for name in image.go_binaries:
             shutil.copy2(compiled / name, context / "bin" / name)
+    if image.archive:
+        target = context / Path(image.archive["url"]).name
+        shutil.copy2(_archive(step, image.archive["url"], image.archive["sha256"], cache / "archives"), target)
     if image.npm:
         _scripts(step, image.npm, context / "static")
     if image.wheels:
@@ -82,6 +87,28 @@ def _scripts(step: Step, folder: Path, target: Path) -> None:
         step.run("fetching npm packages", [str(npm), "--prefix", name, "ci"], env=environment)
         step.run("bundling scripts", [str(npm), "--prefix", name, "run", "build"], env=environment)
         shutil.copytree(Path(name, "dist"), target)
+
+
+def _archive(step: Step, url: str, sha256: str, folder: Path) -> Path:
+    """A file from a package registry, fetched once and kept under its checksum; any other content is refused."""
+    kept = folder / sha256
+    if not kept.is_file():
+        step.say(f"fetching {url}")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            answer = requests.get(url, timeout=(10, 120))
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise BuildError(f"{url} cannot be fetched: {error}") from error
+        found = hashlib.sha256(answer.content).hexdigest()
+        if found != sha256:
+            raise BuildError(
+                f"{url} has the checksum {found}, images.yml expects {sha256}; find out why before you change it"
+            )
+        temporary = kept.with_name(f".{sha256}.{os.getpid()}")
+        temporary.write_bytes(answer.content)
+        temporary.replace(kept)
+    return kept
 
 
 def _wheels(step: Step, lock: Path, folder: Path, *, pure: bool) -> Path:

@@ -60,7 +60,7 @@ def _entry(item: Image | GoModule, root: Path) -> dict[str, Any]:
         key: str(value.relative_to(root)) if isinstance(value, Path) else value for key, value in asdict(item).items()
     }
     entry.pop("minutes", None)
-    for later in ("npm", "pure_wheels", "tags"):
+    for later in ("npm", "pure_wheels", "archive", "tags"):
         if not entry.get(later):
             entry.pop(later, None)  # images without it keep the key that they had before there was such a thing
     return entry

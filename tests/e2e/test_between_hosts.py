@@ -95,7 +95,8 @@ def test_nothing_listens_that_the_port_table_does_not_name(demo, name):
         "platform_ingest_port",
     ):
         text = text.replace("'{{ " + key + " }}'", str(network[key]))
-    rows = [row for row in yaml.safe_load(text) if groups & set(row["groups"])]
+    # What is off unless the inventory asks for it is off in the demo, and then it may not listen either.
+    rows = [row for row in yaml.safe_load(text) if groups & set(row["groups"]) and "needs" not in row]
     own = demo.address(f"tovplay-{name}")  # what the table calls `host`
     named = {(row["address"].replace("host", own), int(row["port"])) for row in rows}
     listening = listeners(getattr(demo, name))
