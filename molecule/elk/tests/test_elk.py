@@ -60,7 +60,7 @@ def empty(host):
 def test_it_is_green_and_has_half_of_its_memory_as_heap(host):
     status, health = ask(host, "tovplay_reader", "GET", "_cluster/health")
     assert (status, health["status"], health["number_of_nodes"]) == (200, "green", 1)
-    assert "-Xmx512m" in host.check_output("docker top elasticsearch -o args")
+    assert "-Xmx512m" in host.check_output("docker top elasticsearch -o pid,args")
 
 
 def test_it_answers_on_loopback_with_tls_only(host):
