@@ -94,9 +94,9 @@ CHECKS = [
     Check("vault alarms", "sum(tovplay_vault_alarms)", zero, "raised", "journalctl -u tovplay-vault-keeper -n 20"),
     Check(
         "log queues",
-        "max(otelcol_exporter_queue_size)",
-        below(1000),
-        "batches waiting",
+        "max(100 * otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)",
+        below(20),
+        "% of the fullest used",
         "curl -s 127.0.0.1:8888/metrics | grep queue",
     ),
     Check(
