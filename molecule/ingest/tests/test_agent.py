@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import SITE, requests_of
+from patience import wait_for
 from playwright.sync_api import expect
 
 testinfra_hosts = ["docker://tovplay-ingest"]
@@ -110,8 +111,9 @@ def test_pages_with_a_content_security_policy_get_the_agent_and_keep_the_policy(
     said = []
     page.on("console", lambda message: said.append(message.text))
     page.goto(SITE + path)
-    page.wait_for_function("window.tovplayBrowser && window.tovplayBrowser.session()")
-    page.wait_for_function("window.tovplayRecorder")
+    # The policy forbids what wait_for_function does in the page when it has to ask twice.
+    wait_for(lambda: page.evaluate("!!(window.tovplayBrowser && window.tovplayBrowser.session())"), pause=0.1)
+    wait_for(lambda: page.evaluate("!!window.tovplayRecorder"), pause=0.1)
     assert not [text for text in said if "Content Security Policy" in text and "style" not in text], said
     assert "unsafe" not in call("GET", path).headers["Content-Security-Policy"]
 
